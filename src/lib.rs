@@ -1,0 +1,4 @@
+//! Reprocess Microsoft Entra access package assignments through Microsoft Graph, one or a million.
+
+#[cfg(feature = "emulator")]
+pub mod emulator;
