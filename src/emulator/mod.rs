@@ -1,1 +1,25 @@
-//! A local Microsoft Graph for entitlement management.
+//! A local Microsoft Graph for entitlement management: reprocess, `$batch` and lists over real HTTP on 127.0.0.1.
+//!
+//! It is written from the published contract and from public logs, and shares nothing with the client of this
+//! crate, so that the two cannot agree on the same mistake. What is not documented by Microsoft is a field of
+//! [`Settings`].
+
+mod assignments;
+mod batch;
+mod counters;
+mod http;
+mod quota;
+mod reply;
+mod route;
+mod seed;
+mod server;
+mod service;
+mod settings;
+mod throttle;
+mod wall_clock;
+
+pub use counters::Counters;
+pub use server::Emulator;
+pub use settings::{
+    AfterReprocess, AssignmentState, Latency, Quota, QuotaModel, Refusal, RetryAfter, Settings,
+};

@@ -1,0 +1,197 @@
+//! HTTP around the service: the token, lengths, the headers that all answers carry, and latency.
+
+use std::{
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use axum::{
+    Router,
+    body::{self, Body},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::Response,
+};
+use uuid::Builder;
+
+use super::{
+    counters::count,
+    reply::{Payload, Reply, Trace},
+    route,
+    seed::{self, Kind},
+    service::{Call, Service},
+    wall_clock,
+};
+
+/// Longest request body in bytes, far above 20 parts (assumed).
+const LONGEST: usize = 4 << 20;
+
+/// Names the gateway that answered, in the form seen on Graph.
+const DIAGNOSTIC: &str = concat!(
+    r#"{"ServerInfo":{"DataCenter":"Local","Slice":"E","Ring":"1","#,
+    r#""ScaleUnit":"000","RoleInstance":"EMULATOR"}}"#
+);
+
+/// Graph's challenge without a claim (observed in a claims challenge, there with `error` and `claims` added).
+const CHALLENGE: &str = concat!(
+    r#"Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", "#,
+    r#"client_id="00000003-0000-0000-c000-000000000000""#
+);
+
+/// The service with what HTTP needs beside it.
+#[derive(Debug)]
+struct Front {
+    service: Arc<Service>,
+    /// Number of the next request; all that is random about a request follows from it and the seed.
+    serial: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+/// Everything goes through one handler, since the path decides only after version and token.
+pub(super) fn router(service: Arc<Service>) -> Router {
+    let front = Front { service, serial: AtomicU64::new(0), in_flight: AtomicU64::new(0) };
+    Router::new().fallback(answer).with_state(Arc::new(front))
+}
+
+/// Counts one request as under way until it is answered or given up.
+struct InFlight(Arc<Front>);
+
+impl InFlight {
+    fn new(front: &Arc<Front>) -> Self {
+        let under_way = front.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        front.service.tally.in_flight_peak.fetch_max(under_way, Ordering::Relaxed);
+        Self(Arc::clone(front))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
+    let _under_way = InFlight::new(&front);
+    let service = &front.service;
+    count(&service.tally.http_requests);
+    let serial = front.serial.fetch_add(1, Ordering::Relaxed);
+    let mut random = seed::random(service.settings.seed, Kind::Call, serial);
+    let latency = service.settings.latency.draw(&mut random);
+    let request_id = Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid().to_string();
+    let (parts, body) = request.into_parts();
+    let wall = wall_clock::now(service.settings.clock_skew);
+    let trace = Trace {
+        client_request_id: text(&parts.headers, "client-request-id").unwrap_or(&request_id).to_owned(),
+        date: wall_clock::stamp(wall),
+        request_id,
+    };
+    let reply = match body::to_bytes(body, LONGEST).await {
+        Ok(payload) => judge(service, &parts, &payload, &trace, &mut random),
+        Err(_) => Reply::error(413, "RequestEntityTooLarge", "The request is too large.", &trace),
+    };
+    // The work is done by now: who gives up waiting cannot know it.
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+    response(reply, &trace, wall)
+}
+
+/// What comes before the operation: length, version and token.
+fn judge(
+    service: &Service,
+    parts: &Parts,
+    payload: &[u8],
+    trace: &Trace,
+    random: &mut fastrand::Rng,
+) -> Reply {
+    let headers = &parts.headers;
+    let measured = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key("transfer-encoding");
+    if service.settings.require_length && parts.method == Method::POST && !measured {
+        return Reply::error(411, "LengthRequired", "A Content-Length header is required.", trace);
+    }
+    let token = text(headers, "authorization").and_then(|value| value.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
+    if let Some(message) = distrust(service, token) {
+        count(&service.tally.unauthorized);
+        return Reply::error(401, "InvalidAuthenticationToken", message, trace)
+            .with("WWW-Authenticate", CHALLENGE);
+    }
+    // Observed: microsoftgraph/msgraph-sample-blazor-clientside#94.
+    let Some((version, rest)) = route::version(parts.uri.path()) else {
+        return Reply::bad_request("Invalid version.", trace);
+    };
+    let query = parts.uri.query();
+    let target = query.map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"));
+    let base = format!("http://{}", text(headers, "host").unwrap_or("127.0.0.1"));
+    let call = Call {
+        version,
+        method: parts.method.as_str(),
+        target: &target,
+        has_body: !payload.is_empty(),
+        base: &base,
+        now: service.now(),
+    };
+    let reply = if parts.method == Method::POST && rest == "$batch" {
+        service.batch(call, payload, trace, random)
+    } else {
+        service.one(call, trace)
+    };
+    if reply.status == 429 {
+        count(&service.tally.throttled_requests);
+    }
+    reply
+}
+
+/// Why a token is not accepted. The first text was seen on Graph, the second is assumed.
+fn distrust(service: &Service, token: Option<&str>) -> Option<&'static str> {
+    let accepted = service.token.read().unwrap_or_else(PoisonError::into_inner);
+    match token.map(str::trim).filter(|token| !token.is_empty()) {
+        None => Some("Access token is empty."),
+        Some(token) => (token != *accepted).then_some("Access token is not valid."),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Adds the headers that identityGovernance answers were seen to carry.
+fn response(reply: Reply, trace: &Trace, wall: SystemTime) -> Response {
+    let (kind, body) = match reply.payload {
+        Payload::Empty => (None, Vec::new()),
+        Payload::Json(body) => (Some("application/json"), serde_json::to_vec(&body).unwrap_or_default()),
+        Payload::Written(body) => (Some("application/json"), body),
+        Payload::Text(body) => (Some("text/plain"), body.into_bytes()),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("vary", "Accept-Encoding"),
+        ("strict-transport-security", "max-age=31536000"),
+        ("odata-version", "4.0"),
+        ("x-ms-ags-diagnostic", DIAGNOSTIC),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Some(kind) = kind {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    let mut add = |name: &'static str, value: &str| {
+        // Names come in Graph's spelling; HTTP compares them without case.
+        let name = header::HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    };
+    add("request-id", &trace.request_id);
+    add("client-request-id", &trace.client_request_id);
+    add("date", &httpdate::fmt_http_date(wall));
+    for (name, value) in &reply.headers {
+        add(name, value);
+    }
+    response
+}

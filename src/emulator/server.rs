@@ -1,0 +1,162 @@
+//! Starting and stopping: a socket and a runtime of its own, so that no caller's runtime is needed or blocked.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use axum::serve::ListenerExt;
+use tokio::{runtime, sync::oneshot};
+use uuid::Uuid;
+
+use super::{
+    counters::Counters,
+    http,
+    service::Service,
+    settings::{AssignmentState, Settings},
+};
+
+/// Longest time that stopping waits for calls that are being computed; those that wait are dropped at once.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A local Microsoft Graph, running until it is stopped or dropped.
+///
+/// ```
+/// use entra_reprocess::emulator::{Emulator, Settings};
+///
+/// let emulator = Emulator::start(Settings { assignments: 3, ..Settings::default() })?;
+/// assert!(emulator.url().starts_with("http://127.0.0.1:"));
+/// assert_eq!(emulator.ids().len(), 3);
+/// assert!(emulator.executions().is_empty());
+/// emulator.stop();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Emulator {
+    address: SocketAddr,
+    service: Arc<Service>,
+    running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Emulator {
+    /// Seeds the data, binds 127.0.0.1 and serves from threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// The port is taken, or the system gives no socket or thread.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let threads = settings.threads.max(1);
+        let service = Arc::new(Service::new(settings));
+        let router = http::router(Arc::clone(&service));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = thread::Builder::new().name("graph-emulator".into()).spawn(move || {
+            let built = runtime::Builder::new_multi_thread()
+                .worker_threads(threads)
+                .thread_name("graph-emulator")
+                .enable_io()
+                .enable_time()
+                .build();
+            let runtime = match built {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    // Nobody listens only if the starting thread is gone.
+                    let _ = ready.send(Err(error));
+                    return;
+                }
+            };
+            runtime.block_on(async {
+                let listener = match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => listener,
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
+                };
+                let _ = ready.send(Ok(()));
+                // Small answers must not wait for the acknowledgement of earlier ones.
+                let listener = listener.tap_io(|socket| {
+                    let _ = socket.set_nodelay(true);
+                });
+                tokio::select! {
+                    _ = axum::serve(listener, router).into_future() => {}
+                    _ = stopped => {}
+                }
+            });
+            // Drops every connection, also those whose answer is still delayed.
+            runtime.shutdown_timeout(GRACE);
+        })?;
+        is_ready.recv().map_err(io::Error::other)??;
+        Ok(Self { address, service, running: Mutex::new(Some((stop, thread))) })
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:41234`; paths begin with `/v1.0` or `/beta`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The bearer token that it accepts at present.
+    pub fn token(&self) -> String {
+        self.service.token.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Accepts this bearer token from now on and no other, as if the earlier one had expired.
+    pub fn set_token(&self, token: &str) {
+        token.clone_into(&mut self.service.token.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The ids of all assignments, which follow from the seed.
+    pub fn ids(&self) -> Vec<Uuid> {
+        self.service.assignments.ids().to_vec()
+    }
+
+    /// The ids of the requests that made the assignments, in the same order.
+    pub fn request_ids(&self) -> Vec<Uuid> {
+        let all = &self.service.assignments;
+        all.ids().iter().map(|id| all.request_id(*id)).collect()
+    }
+
+    /// The present state of an assignment.
+    pub fn state(&self, id: Uuid) -> Option<AssignmentState> {
+        let all = &self.service.assignments;
+        all.find(id).map(|place| all.state(place, self.service.now()))
+    }
+
+    /// How often each assignment was really reprocessed; those never reprocessed are left out.
+    pub fn executions(&self) -> HashMap<Uuid, u64> {
+        self.service.assignments.executions()
+    }
+
+    /// How often each request was really reprocessed; those never reprocessed are left out.
+    pub fn request_executions(&self) -> HashMap<Uuid, u64> {
+        self.service.assignments.request_executions()
+    }
+
+    /// What it counted so far.
+    pub fn counters(&self) -> Counters {
+        self.service.tally.read()
+    }
+
+    /// Closes the socket and all connections, answered or not; the counts stay readable. A second call does nothing.
+    pub fn stop(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stop, thread)) = running {
+            drop(stop);
+            // A panic of that thread was reported by itself; there is nothing to add while stopping.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
