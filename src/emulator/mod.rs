@@ -7,8 +7,13 @@
 mod assignments;
 mod batch;
 mod counters;
+mod entity;
+mod filter;
 mod http;
+mod options;
+mod people;
 mod quota;
+mod read;
 mod reply;
 mod route;
 mod seed;

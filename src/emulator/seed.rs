@@ -14,6 +14,7 @@ pub(super) enum Kind {
     User,
     Call,
     Role,
+    Page,
 }
 
 /// A random generator for the `number`th thing of a kind.

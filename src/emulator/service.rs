@@ -12,6 +12,7 @@ use super::{
     assignments::Assignments,
     batch,
     counters::{Tally, count},
+    people::People,
     quota::{Meter, Verdict},
     reply::{Payload, Reply, Trace},
     route::{self, Astray, Operation, Version},
@@ -28,6 +29,7 @@ const REQUEST_STATES: &[AssignmentState] =
 pub(super) struct Service {
     pub settings: Settings,
     pub assignments: Assignments,
+    pub people: People,
     pub tally: Tally,
     pub token: RwLock<String>,
     started: Instant,
@@ -55,6 +57,7 @@ impl Service {
         let meter = |quota: Option<_>| quota.map(|quota| Mutex::new(Meter::new(quota)));
         Self {
             assignments: Assignments::new(&settings),
+            people: People::new(&settings),
             tally: Tally::default(),
             token: RwLock::new(settings.token.clone()),
             started: Instant::now(),
@@ -109,23 +112,33 @@ impl Service {
         if operation.writes() && call.has_body && !self.settings.accept_body {
             return Reply::bad_request("The request body must be empty.", trace);
         }
-        let done = match operation {
-            Operation::Reprocess { id } => self
-                .place(id, Assignments::find)
-                .map(|place| self.assignments.reprocess(place, &self.settings.reprocessable, call.now)),
-            Operation::ReprocessRequest { id, assignment } => {
-                let owner = assignment.map(|id| self.place(id, Assignments::find)).transpose();
-                owner.and_then(|owner| {
-                    let place = self.place(id, Assignments::find_request)?;
-                    if owner.is_some_and(|owner| owner != place) {
-                        return Err(&self.settings.unknown_id);
-                    }
-                    Ok(self.assignments.reprocess_request(place, REQUEST_STATES, call.now))
+        match operation {
+            Operation::Reprocess { id } => {
+                let place = self.place(id, |service, id| service.assignments.find(id));
+                self.accept(trace, place, |place| {
+                    self.assignments.reprocess(place, &self.settings.reprocessable, call.now)
                 })
             }
-            _ => Err(&self.settings.unknown_id),
-        };
-        match done {
+            Operation::ReprocessRequest { id, assignment } => {
+                let place = self.request(id, assignment);
+                self.accept(trace, place, |place| {
+                    self.assignments.reprocess_request(place, REQUEST_STATES, call.now)
+                })
+            }
+            Operation::List(collection) => self.list(collection, call, trace),
+            Operation::Count(collection) => self.number(collection, call, trace),
+            Operation::Get(collection, id) => self.single(collection, id, call, trace),
+        }
+    }
+
+    /// 202 if the state of what was found allows the reprocess.
+    fn accept(
+        &self,
+        trace: &Trace,
+        place: Result<usize, &Refusal>,
+        start: impl FnOnce(usize) -> bool,
+    ) -> Reply {
+        match place.map(start) {
             Ok(true) => {
                 count(&self.tally.executed);
                 Reply::empty(202)
@@ -135,10 +148,25 @@ impl Service {
         }
     }
 
+    /// The place of a request, which has to belong to the assignment if the path names one.
+    fn request(&self, id: &str, assignment: Option<&str>) -> Result<usize, &Refusal> {
+        let owner = assignment.map(|id| self.place(id, |service, id| service.assignments.find(id)));
+        let owner = owner.transpose()?;
+        let place = self.place(id, |service, id| service.assignments.find_request(id))?;
+        match owner {
+            Some(owner) if owner != place => Err(&self.settings.unknown_id),
+            _ => Ok(place),
+        }
+    }
+
     /// The place of an id in the path. Only the hyphenated form counts as a GUID (assumed: no other was seen).
-    fn place(&self, id: &str, find: fn(&Assignments, Uuid) -> Option<usize>) -> Result<usize, &Refusal> {
+    pub(super) fn place(
+        &self,
+        id: &str,
+        find: impl FnOnce(&Self, Uuid) -> Option<usize>,
+    ) -> Result<usize, &Refusal> {
         let id = Some(id).filter(|id| id.len() == 36).and_then(|id| Uuid::try_parse(id).ok());
-        find(&self.assignments, id.ok_or(&self.settings.invalid_id)?).ok_or(&self.settings.unknown_id)
+        find(self, id.ok_or(&self.settings.invalid_id)?).ok_or(&self.settings.unknown_id)
     }
 
     /// Answers a `$batch`, whose parts run one after the other and are answered in another order.
