@@ -386,7 +386,20 @@ async fn throttled_parts_are_told_and_not_executed() {
         assert_eq!(plain.header("retry-after"), "3");
         let counters = graph.emulator.counters();
         assert_eq!((counters.executed, counters.throttled_parts, counters.throttled_requests), (3, 5, 1));
-        assert_eq!(counters.writes_during_pause, 1);
+    }
+}
+
+#[tokio::test]
+async fn calls_before_the_end_of_a_wait_are_counted() {
+    for (throttle_batches, expected) in [(false, 2), (true, 1)] {
+        let quota = Some(Quota::bucket(1, Duration::from_secs(3600)));
+        let graph = Graph::start(Settings { write_quota: quota, throttle_batches, ..Settings::default() });
+        let ids = graph.emulator.ids();
+        let parts = [part(1, "assignments", ids[0]), part(2, "assignments", ids[1])];
+        graph.parts("v1.0", &parts).await;
+        assert_eq!(graph.emulator.counters().writes_during_pause, 0);
+        graph.batch("v1.0", &parts).await;
+        assert_eq!(graph.emulator.counters().writes_during_pause, expected);
     }
 }
 

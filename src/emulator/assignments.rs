@@ -129,7 +129,7 @@ impl Assignments {
         let next = match self.after {
             AfterReprocess::StaysDelivered => Cell::new(AssignmentState::Delivered, 0),
             AfterReprocess::Delivering { lasts, .. } => {
-                Cell::new(AssignmentState::Delivering, millis(now + lasts).max(1))
+                Cell::new(AssignmentState::Delivering, millis(now.saturating_add(lasts)).max(1))
             }
         };
         let started = cell.fetch_update(Ordering::AcqRel, Ordering::Acquire, |present| {
@@ -158,7 +158,7 @@ fn counted(ids: impl Iterator<Item = Uuid>, counts: &[AtomicU32]) -> HashMap<Uui
 }
 
 fn millis(of: Duration) -> u64 {
-    u64::try_from(of.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(of.as_millis()).unwrap_or(u64::MAX).min(u64::MAX >> 3)
 }
 
 #[cfg(test)]
@@ -195,6 +195,14 @@ mod tests {
             assert_eq!(all.find(request), None);
             assert_eq!((request.get_version_num(), request.get_variant()), (4, id.get_variant()));
         }
+    }
+
+    #[test]
+    fn delivering_can_last_for_ever() {
+        let after = AfterReprocess::Delivering { lasts: Duration::MAX, ends: AssignmentState::Delivered };
+        let all = Assignments::new(&Settings { after_reprocess: after, ..Settings::default() });
+        assert!(all.reprocess(0, DELIVERED, Duration::from_secs(1)));
+        assert_eq!(all.state(0, Duration::from_secs(1 << 40)), AssignmentState::Delivering);
     }
 
     #[test]

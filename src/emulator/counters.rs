@@ -42,7 +42,8 @@ counters! {
     throttled_requests,
     /// Parts answered with 429.
     throttled_parts,
-    /// Writes that arrived while a `Retry-After` announced earlier was still running.
+    /// Writes that arrived while a `Retry-After` announced earlier was still running: each part of a batch counts,
+    /// a batch that is throttled as a whole counts once.
     writes_during_pause,
     /// HTTP requests answered with 401.
     unauthorized,

@@ -54,12 +54,14 @@ impl Meter {
             self.spent = (self.spent + self.cost).min(2 * self.capacity);
         }
         let wait = self.quota.wait.unwrap_or_else(|| self.until_next(now));
-        self.pause = Some((now, now + wait));
+        // A running pause keeps its beginning, else a further refusal would hide that the next call is early too.
+        let from = self.pause.filter(|(_, until)| now < *until).map_or(now, |(from, _)| from.min(now));
+        self.pause = Some((from, now.saturating_add(wait)));
         Verdict::Throttled { wait, used: self.used() }
     }
 
-    /// What `take` would say, without charging anything.
-    pub(super) fn peek(&mut self, now: Duration) -> Option<Verdict> {
+    /// Refuses like `take` if nothing is left; otherwise charges nothing.
+    pub(super) fn refuse_if_empty(&mut self, now: Duration) -> Option<Verdict> {
         self.refill(now);
         (self.spent + self.cost > self.capacity).then(|| self.take(now))
     }
@@ -166,15 +168,17 @@ mod tests {
     fn the_share_and_the_pause_are_told() {
         let mut meter = Meter::new(Quota::bucket(4, at(1000)));
         assert_eq!(meter.take(at(0)), Verdict::Granted { used: 0.25 });
-        assert_eq!(meter.peek(at(0)), None);
+        assert_eq!(meter.refuse_if_empty(at(0)), None);
         for _ in 0..3 {
             meter.take(at(0));
         }
         assert!(!meter.pausing(at(0)));
         let throttled = Verdict::Throttled { wait: at(250), used: 1.0 };
-        assert_eq!(meter.peek(at(0)), Some(throttled));
+        assert_eq!(meter.refuse_if_empty(at(0)), Some(throttled));
         assert!(!meter.pausing(at(0)), "the call that brought the pause is not early");
         assert!(meter.pausing(at(100)));
+        meter.take(at(100));
+        assert!(meter.pausing(at(100)), "so is each further part of a batch");
         assert!(!meter.pausing(at(250)));
     }
 }

@@ -232,7 +232,13 @@ impl Service {
     /// The wait for a whole batch, if batches are throttled as a whole and nothing is left.
     fn exhausted(&self, now: Duration) -> Option<(Duration, f64)> {
         let meter = self.writes.as_ref().filter(|_| self.settings.throttle_batches)?;
-        match meter.lock().unwrap_or_else(PoisonError::into_inner).peek(now)? {
+        let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+        let pausing = meter.pausing(now);
+        let verdict = meter.refuse_if_empty(now)?;
+        if pausing {
+            count(&self.tally.writes_during_pause);
+        }
+        match verdict {
             Verdict::Throttled { wait, used } => Some((wait, used)),
             Verdict::Granted { .. } => None,
         }

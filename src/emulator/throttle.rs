@@ -14,7 +14,7 @@ pub(super) fn retry_after(form: RetryAfter, wait: Duration, at: SystemTime) -> O
         }
         RetryAfter::HttpDate => {
             // An HTTP date has whole seconds and is cut when written: almost one more rounds it up.
-            let until = at.checked_add(wait + Duration::from_nanos(999_999_999))?;
+            let until = at.checked_add(wait.saturating_add(Duration::from_nanos(999_999_999)))?;
             Some(httpdate::fmt_http_date(until))
         }
         RetryAfter::Absent => None,
