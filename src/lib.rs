@@ -1,4 +1,19 @@
 //! Reprocess Microsoft Entra access package assignments through Microsoft Graph, one or a million.
+//!
+//! Layers point one way: `python` → [`client`] and [`run`] → [`graph`], [`transport`], [`token`], [`pace`], [`retry`].
+//! [`graph`], [`pace`] and [`retry`] are functions of values; [`transport`] does the I/O. The `emulator` stands apart
+//! and shares no type with the rest, or both would agree on the same mistake.
 
+pub mod assignment;
+pub mod client;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+pub mod graph;
+pub mod outcome;
+pub mod pace;
+#[cfg(feature = "python")]
+mod python;
+pub mod retry;
+pub mod run;
+pub mod token;
+pub mod transport;

@@ -1,0 +1,127 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from . import _drive_async, _native
+from ._credential import source_of
+from ._ids import length_of, refuse_lookalikes
+from ._options import checked
+from ._progress import meter_for
+
+if TYPE_CHECKING:
+    import os
+    from uuid import UUID
+
+    from ._credential import AnyCredential
+    from ._feed import OnOutcome
+    from ._ids import AsyncIds
+    from ._options import ApiVersion, Cloud
+    from ._outcome import Outcome
+    from ._progress import Progress
+    from ._report import Report
+
+
+class AsyncClient:
+    """The verbs of `Client` as coroutines and asynchronous iterators.
+
+    It works with and without `async with`, and one may serve several event loops. Cancelling a call drops its request.
+
+    Args:
+        credential: As for `Client`; also an asynchronous azure-core credential or a coroutine function. None takes
+            the synchronous DefaultAzureCredential, in a thread.
+        cloud, api_version, base_url, concurrency, batch_size, max_retries, max_wait, timeout, proxy, ca_bundle:
+            As for `Client`.
+
+    Raises:
+        TypeError: An option is of the wrong type.
+        ValueError: An option has a value that is out of its range.
+        ImportError: No credential was given and azure-identity is not installed.
+
+    Example:
+        >>> import asyncio
+        >>> from entra_reprocess import AsyncClient
+        >>> from entra_reprocess.emulator import Emulator
+        >>> async def main(graph):
+        ...     async with AsyncClient(graph.credential, base_url=graph.url) as client:
+        ...         return await client.reprocess(graph.ids[0])
+        >>> with Emulator(assignments=1) as graph:
+        ...     asyncio.run(main(graph)).status
+        'accepted'
+
+    See https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess
+    """
+
+    def __init__(
+        self,
+        credential: AnyCredential = None,
+        *,
+        cloud: Cloud | None = None,
+        api_version: ApiVersion | None = None,
+        base_url: str | None = None,
+        concurrency: int = 8,
+        batch_size: int = 20,
+        max_retries: int = 8,
+        max_wait: float = 600.0,
+        timeout: float = 30.0,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+    ) -> None:
+        options = checked(
+            {
+                "cloud": cloud,
+                "api_version": api_version,
+                "base_url": base_url,
+                "concurrency": concurrency,
+                "batch_size": batch_size,
+                "max_retries": max_retries,
+                "max_wait": max_wait,
+                "timeout": timeout,
+                "proxy": proxy,
+                "ca_bundle": ca_bundle,
+            }
+        )
+        self._source = source_of(credential, for_async=True)
+        self._native = _native.NativeClient(options, self._source)
+
+    async def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
+        """Reprocess one assignment: see `Client.reprocess`."""
+        return await self._native.reprocess_async(assignment_id)
+
+    async def reprocess_many(
+        self, ids: AsyncIds, *, progress: Progress = None, on_outcome: OnOutcome | None = None
+    ) -> Report:
+        """Reprocess many assignments: see `Client.reprocess_many`. `ids` may be an asynchronous iterable.
+
+        Raises:
+            asyncio.CancelledError: The task was cancelled; `on_outcome` has been told what was known.
+        """
+        refuse_lookalikes(ids)
+        meter = meter_for(progress, length_of(ids))
+        run = self._native.run(True, on_outcome is not None)
+        return await _drive_async.collect(run, ids, meter, on_outcome)
+
+    def iter_reprocess(self, ids: AsyncIds) -> AsyncIterator[Outcome]:
+        """Reprocess many assignments, with `async for`: see `Client.iter_reprocess`."""
+        refuse_lookalikes(ids)
+        return _drive_async.stream(lambda: self._native.run(False, True), ids)
+
+    async def close(self) -> None:
+        """Close the connections and end running calls. A credential that was given stays open."""
+        self._native.close()
+        if self._source.owned is not None:
+            self._source.owned.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._native.describe()}>"

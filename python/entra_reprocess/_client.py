@@ -1,0 +1,175 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from . import _drive, _native
+from ._credential import source_of
+from ._ids import length_of
+from ._options import checked
+from ._progress import meter_for
+
+if TYPE_CHECKING:
+    import os
+    from uuid import UUID
+
+    from ._credential import Credential
+    from ._feed import OnOutcome
+    from ._ids import Ids
+    from ._options import ApiVersion, Cloud
+    from ._outcome import Outcome
+    from ._progress import Progress
+    from ._report import Report
+
+
+class Client:
+    """Reprocesses access package assignments through Microsoft Graph.
+
+    It works with and without `with`, from many threads at once, inside a running event loop, and in the child of a
+    fork. Calls on one client share connections and the token.
+
+    Args:
+        credential: Any azure-core TokenCredential; a token; a callable that returns one; None for
+            `ENTRA_REPROCESS_TOKEN`, else azure-identity's DefaultAzureCredential.
+        cloud: "global", "usgov", "usgov-dod" or "china"; None for `ENTRA_REPROCESS_CLOUD`, else "global".
+        api_version: "beta" or "v1.0"; None for `ENTRA_REPROCESS_API_VERSION`, else "beta".
+            Microsoft supports only v1.0 in production.
+        base_url: Origin in place of the cloud's Graph host; https, or http on loopback only. None for
+            `ENTRA_REPROCESS_BASE_URL`, which may name this machine only.
+        concurrency: HTTP requests in flight at the most, 1 or more.
+        batch_size: Items in one $batch, 1 to 20; 1 sends plain POSTs.
+        max_retries: Retries for each item after its first attempt, 0 or more.
+        max_wait: Seconds; an item that is told to wait longer fails with that reason.
+        timeout: Seconds for one HTTP exchange, above 0.
+        proxy: URL of a proxy; None takes it from the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY).
+        ca_bundle: PEM file in place of the system's trust store.
+
+    Raises:
+        TypeError: An option is of the wrong type, or the credential is asynchronous.
+        ValueError: An option has a value that is out of its range.
+        ImportError: No credential was given and azure-identity is not installed.
+
+    Example:
+        >>> from entra_reprocess import Client
+        >>> from entra_reprocess.emulator import Emulator
+        >>> with Emulator(assignments=1) as graph:
+        ...     with Client(graph.credential, base_url=graph.url) as client:
+        ...         client.reprocess(graph.ids[0]).status
+        'accepted'
+
+    See https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess
+    """
+
+    def __init__(
+        self,
+        credential: Credential = None,
+        *,
+        cloud: Cloud | None = None,
+        api_version: ApiVersion | None = None,
+        base_url: str | None = None,
+        concurrency: int = 8,
+        batch_size: int = 20,
+        max_retries: int = 8,
+        max_wait: float = 600.0,
+        timeout: float = 30.0,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+    ) -> None:
+        options = checked(
+            {
+                "cloud": cloud,
+                "api_version": api_version,
+                "base_url": base_url,
+                "concurrency": concurrency,
+                "batch_size": batch_size,
+                "max_retries": max_retries,
+                "max_wait": max_wait,
+                "timeout": timeout,
+                "proxy": proxy,
+                "ca_bundle": ca_bundle,
+            }
+        )
+        self._source = source_of(credential, for_async=False)
+        self._native = _native.NativeClient(options, self._source)
+
+    def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
+        """Reprocess one assignment.
+
+        Args:
+            assignment_id: Its GUID, as str (any case, in braces or as urn:uuid:) or uuid.UUID.
+
+        Returns:
+            The outcome, always with status "accepted": Graph will re-evaluate and enforce it. Not yet done.
+
+        Raises:
+            InvalidIdError: It is no GUID; nothing was sent.
+            BadRequestError: 400. NotFoundError: 404. PermissionDeniedError: 403. ConflictError: 409.
+            AuthenticationError: 401. ThrottledError: 429 after all retries. ServiceError: any other answer.
+            TransportError: No usable answer; it may have been reprocessed all the same.
+            CredentialError: The credential gave no token.
+
+        See https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess
+        """
+        return self._native.reprocess(assignment_id)
+
+    def reprocess_many(self, ids: Ids, *, progress: Progress = None, on_outcome: OnOutcome | None = None) -> Report:
+        """Reprocess many assignments; no single item raises.
+
+        Args:
+            ids: Any iterable of str or uuid.UUID, or a one-column Arrow stream. Repeated ids are sent once.
+            progress: None shows a bar on a terminal or in a notebook when the work lasts, True always, False never;
+                or a callable `(done, total, counts)`, called at most 20 times a second.
+            on_outcome: Called once for each different id, in this thread.
+
+        Returns:
+            One outcome for each place of the input, in its order.
+
+        Raises:
+            TypeError: `ids` is a single id, a mapping or a table.
+            RunStoppedError: The whole run stopped (no token, host unreachable, an exception of `ids` or a callback);
+                its `report` has every outcome.
+            RunInterrupted: Ctrl-C; its `report` likewise.
+
+        See https://learn.microsoft.com/graph/json-batching
+        """
+        meter = meter_for(progress, length_of(ids))
+        run = self._native.run(True, on_outcome is not None)
+        return _drive.collect(run, ids, meter, on_outcome)
+
+    def iter_reprocess(self, ids: Ids) -> Iterator[Outcome]:
+        """Reprocess many assignments and give each outcome when it is known, in bounded memory.
+
+        The ids are read as the outcomes are taken. Each different id gives one outcome; one that comes again is left
+        out as long as it is among the last 65,536 different ones. Leaving the loop ends the sending and waits up to
+        2 s for what is under way.
+
+        Args:
+            ids: As for `reprocess_many`; may be endless.
+
+        Raises:
+            TypeError: `ids` is a single id, a mapping or a table.
+            RunStoppedError: The whole run stopped.
+            RunInterrupted: Ctrl-C while waiting for an outcome.
+        """
+        run = self._native.run(False, True)
+        return _drive.stream(run, ids)
+
+    def close(self) -> None:
+        """Close the connections and end running calls of other threads. A credential that was given stays open."""
+        self._native.close()
+        if self._source.owned is not None:
+            self._source.owned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._native.describe()}>"

@@ -1,0 +1,168 @@
+"""Driving a run from a coroutine, on its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from ._feed import GRACE, TICK, Feed, ending_of, raise_interrupted, raise_stopped
+from ._ids import iterate, length_of
+
+if TYPE_CHECKING:
+    from . import _native
+    from ._feed import OnOutcome
+    from ._outcome import Outcome
+    from ._progress import Meter
+    from ._report import Report
+
+
+async def collect(run: _native.NativeRun, ids: Any, meter: Meter, on_outcome: OnOutcome | None) -> Report:
+    """Run all ids and give the report.
+
+    Raises:
+        RunStoppedError: The run stopped, by itself or on an exception of the ids or a callback.
+        asyncio.CancelledError: The task was cancelled; requests under way are dropped.
+    """
+    pump = _Pump(run, ids)
+    try:
+        with meter:
+            async for outcomes in _outcomes(run, pump):
+                if on_outcome is not None:
+                    for outcome in outcomes:
+                        on_outcome(outcome)
+                meter.update(run)
+    except asyncio.CancelledError:
+        await pump.cut_off()
+        raise
+    except BaseException as error:
+        await pump.drain()
+        pump.push_rest()
+        raise_interrupted(error, ending_of(run).report)
+    await pump.end()
+    pump.push_rest()
+    ending = ending_of(run)
+    if ending.why is not None:
+        raise_stopped(ending, ending.report)
+    return ending.report
+
+
+async def stream(start: Callable[[], _native.NativeRun], ids: Any) -> AsyncIterator[Outcome]:
+    """Run all ids and give each outcome when it is known.
+
+    Raises:
+        RunStoppedError: The run stopped, by itself or on an exception of the ids.
+        asyncio.CancelledError: The task was cancelled; requests under way are dropped.
+    """
+    # Started with the first item that is asked for, on the loop that asks.
+    run = start()
+    pump = _Pump(run, ids)
+    batches = _outcomes(run, pump)
+    while True:
+        try:
+            outcomes = await anext(batches, None)
+        except asyncio.CancelledError:
+            await pump.cut_off()
+            raise
+        except BaseException as error:
+            await pump.drain()
+            for outcome in run.take():
+                yield outcome
+            raise_interrupted(error, None)
+        if outcomes is None:
+            break
+        try:
+            for outcome in outcomes:
+                yield outcome
+        except asyncio.CancelledError:
+            await pump.cut_off()
+            raise
+        except BaseException:
+            # The caller has left the loop and closed us: let what is under way be answered.
+            await pump.drain()
+            raise
+    await pump.end()
+    ending = ending_of(run)
+    if ending.why is not None:
+        raise_stopped(ending, None)
+
+
+async def _outcomes(run: _native.NativeRun, pump: _Pump) -> AsyncIterator[list[Outcome]]:
+    """Give what can be taken, at least once a tick, until the run is done."""
+    while True:
+        await pump.watch(run)
+        done = run.is_done()
+        yield run.take()
+        if done:
+            return
+
+
+class _Pump:
+    """A task that reads the ids while outcomes are waited for, so that a slow source holds nothing up."""
+
+    def __init__(self, run: _native.NativeRun, ids: Any) -> None:
+        self._run = run
+        self._feed: Feed | None = None
+        if isinstance(ids, AsyncIterable):
+            work = self._from_async(ids)
+        else:
+            self._feed = Feed(run, iterate(ids), sized=length_of(ids) is not None)
+            work = self._from_sync(self._feed)
+        self._task = asyncio.create_task(work)
+
+    async def _from_sync(self, feed: Feed) -> None:
+        while not feed.exhausted and not self._run.is_done():
+            if self._run.room():
+                feed.push()
+                await asyncio.sleep(0)
+            else:
+                await self._run.wait_async(False, True)
+
+    async def _from_async(self, ids: AsyncIterable[object]) -> None:
+        async for item in ids:
+            while not self._run.room() and not self._run.is_done():
+                await self._run.wait_async(False, True)
+            if self._run.is_done():
+                return
+            self._run.push([item])
+        self._run.close_input()
+
+    async def watch(self, run: _native.NativeRun) -> None:
+        """Wait a tick at the most; raise what the source of ids has raised."""
+        news = asyncio.ensure_future(run.wait_async(True, False))
+        watched = {news} if self._task.done() else {news, self._task}
+        try:
+            await asyncio.wait(watched, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+        if self._task.done() and not self._task.cancelled():
+            self._task.result()
+
+    async def end(self) -> None:
+        """Stop reading."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if not self._task.cancelled():
+            # Seen by `watch` already where it matters; asked for here so that asyncio does not complain.
+            self._task.exception()
+
+    async def drain(self) -> None:
+        """End the sending at once and wait for what is under way."""
+        try:
+            self._run.stop("the run was ended", GRACE)
+            await self.end()
+            while not self._run.is_done():
+                await self._run.wait_async(False, False)
+        except BaseException:
+            self._run.stop("the run was cut off", 0.0)
+            raise
+
+    async def cut_off(self) -> None:
+        """End everything now."""
+        self._run.stop("the task was cancelled", 0.0)
+        self._task.cancel()
+
+    def push_rest(self) -> None:
+        """After a stop: see `Feed.push_rest`."""
+        if self._feed is not None:
+            self._feed.push_rest()

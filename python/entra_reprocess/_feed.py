@@ -1,0 +1,114 @@
+"""Feeding a run and hearing from it: what the synchronous and the asynchronous drivers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from ._errors import RunInterrupted, RunStoppedError
+from ._report import Report
+
+if TYPE_CHECKING:
+    from . import _native
+    from ._outcome import Outcome
+
+    OnOutcome = Callable[[Outcome], object]
+    """Called once for each different id, in the thread of the caller."""
+
+GRACE = 2.0
+"""Seconds that requests under way may still take once the sending has ended."""
+TICK = 0.1
+"""Seconds between looks at Ctrl-C and at the progress."""
+_SLOW_INPUT = 0.05
+"""Seconds after which a slow source of ids has to hand over what it has given so far."""
+_GLANCE = 64
+"""Ids between two looks at the clock."""
+
+
+class Feed:
+    """The input of a run: an iterator that is read only as far ahead as the run has room."""
+
+    def __init__(self, run: _native.NativeRun, ids: Iterator[object], *, sized: bool) -> None:
+        self._run = run
+        self._ids = ids
+        self._sized = sized
+        self.exhausted = False
+
+    def push(self) -> None:
+        """Read as many ids as there is room for, or as come in a short time."""
+        deadline = monotonic() + _SLOW_INPUT
+        chunk: list[object] = []
+        room = self._run.room()
+        try:
+            while len(chunk) < room and monotonic() < deadline:
+                wanted = min(_GLANCE, room - len(chunk))
+                before = len(chunk)
+                for item in islice(self._ids, wanted):
+                    chunk.append(item)
+                    # A generator may take its time for each id; those that are there must not wait for it.
+                    if monotonic() > deadline:
+                        break
+                else:
+                    if len(chunk) - before < wanted:
+                        self.exhausted = True
+                        break
+        except BaseException:
+            # What it gave before it raised counts all the same.
+            self.exhausted = True
+            self._run.push(chunk)
+            raise
+        self._run.push(chunk)
+        if self.exhausted:
+            self._run.close_input()
+
+    def push_rest(self) -> None:
+        """After a stop: take in the ids that a list still holds, so that the report covers all of them.
+
+        A generator is left alone; it may be endless.
+        """
+        while self._sized and not self.exhausted:
+            chunk = list(islice(self._ids, 10_000))
+            self.exhausted = not chunk
+            self._run.push(chunk)
+
+
+class Ending(NamedTuple):
+    """What a finished run says."""
+
+    report: Report
+    why: str | None
+    cause: BaseException | None
+
+
+def ending_of(run: _native.NativeRun) -> Ending:
+    """The ending of a run that is done; may be called once."""
+    native, why, cause = run.finish()
+    return Ending(Report(native), why, cause)
+
+
+def raise_interrupted(error: BaseException, report: Report | None) -> NoReturn:
+    """Raise what an interruption by `error` looks like from outside.
+
+    Raises:
+        RunInterrupted: For Ctrl-C.
+        RunStoppedError: For any other exception of the ids or of a callback.
+    """
+    known = f": {report!r}" if report is not None else ""
+    if isinstance(error, KeyboardInterrupt):
+        raise RunInterrupted(f"interrupted{known}", report=report) from None
+    if not isinstance(error, Exception):
+        # SystemExit and the like are not ours to replace.
+        raise error
+    raise RunStoppedError(f"the run stopped on {type(error).__name__}{known}", report=report) from error
+
+
+def raise_stopped(ending: Ending, report: Report | None) -> NoReturn:
+    """Raise for a run that stopped by itself.
+
+    Raises:
+        RunStoppedError: Always; its cause is what stopped the run.
+    """
+    known = f": {report!r}" if report is not None else ""
+    raise RunStoppedError(f"the run stopped, {ending.why}{known}", report=report) from ending.cause

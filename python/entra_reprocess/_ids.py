@@ -1,0 +1,64 @@
+"""Every kind of ids as one iterator; what cannot be one is refused with the way to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Iterator
+from typing import Any, Protocol
+from uuid import UUID
+
+from . import _native
+
+
+class ArrowStream(Protocol):
+    """Anything with a one-column Arrow stream, such as a pyarrow ChunkedArray or a DuckDB relation."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """A PyCapsule of the stream."""
+        ...
+
+
+Ids = Iterable[str | UUID] | ArrowStream
+"""What the bulk verbs take: any iterable of str or uuid.UUID, or a one-column Arrow stream."""
+AsyncIds = Ids | AsyncIterable[str | UUID]
+"""What the bulk verbs of AsyncClient take: an asynchronous iterable too."""
+
+
+def iterate(ids: Any) -> Iterator[object]:
+    """The ids one by one, as lazily as their source allows.
+
+    Raises:
+        TypeError: It is a single id, a mapping, a table or nothing to iterate over; the text names the fix.
+    """
+    refuse_lookalikes(ids)
+    # A Series iterates over its values; its Arrow stream would need pyarrow in pandas.
+    is_series = any(base.__name__ == "Series" for base in type(ids).__mro__)
+    if not is_series and (hasattr(ids, "__arrow_c_stream__") or hasattr(ids, "__arrow_c_array__")):
+        return (text for chunk in _native.ArrowTexts(ids) for text in chunk)
+    try:
+        return iter(ids)
+    except TypeError:
+        raise TypeError(f"ids is of type {type(ids).__name__}; give an iterable of assignment ids") from None
+
+
+def refuse_lookalikes(ids: Any) -> None:
+    """Refuse what iterates, but not over ids.
+
+    Raises:
+        TypeError: It is a single id, a mapping or a table.
+    """
+    if isinstance(ids, str | UUID):
+        raise TypeError("ids is a single id; wrap it in a list, or call reprocess()")
+    if isinstance(ids, bytes | bytearray | memoryview):
+        raise TypeError("ids is bytes; decode it and split it into a list of str")
+    if isinstance(ids, dict):
+        raise TypeError("ids is a dict; pass its keys() or values(), whichever are the ids")
+    if any(base.__name__ in {"DataFrame", "LazyFrame"} for base in type(ids).__mro__):
+        raise TypeError('ids is a DataFrame; pass the column that holds the ids, such as df["id"]')
+
+
+def length_of(ids: Any) -> int | None:
+    """How many ids there are, where that is known beforehand."""
+    try:
+        return len(ids)
+    except TypeError:
+        return None

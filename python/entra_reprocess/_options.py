@@ -1,0 +1,77 @@
+"""The options of a client: their defaults, what the environment adds, and their types."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, TypedDict
+from urllib.parse import urlsplit
+
+Cloud = Literal["global", "usgov", "usgov-dod", "china"]
+"""Which Graph: global (and US Government GCC), US Government L4, US Government L5, China."""
+ApiVersion = Literal["beta", "v1.0"]
+"""Which version of the API; Microsoft supports only v1.0 in production."""
+
+
+class Options(TypedDict, total=False):
+    """All options but the credential, as `Client` takes them."""
+
+    cloud: Cloud | None
+    api_version: ApiVersion | None
+    base_url: str | None
+    concurrency: int
+    batch_size: int
+    max_retries: int
+    max_wait: float
+    timeout: float
+    proxy: str | None
+    ca_bundle: str | os.PathLike[str] | None
+
+
+def checked(options: Options) -> dict[str, object]:
+    """The options as the native client reads them, with what the environment says where none was given.
+
+    Raises:
+        TypeError: A value is of the wrong type.
+        ValueError: `ENTRA_REPROCESS_BASE_URL` names something else than this machine.
+    """
+    _expect(options, "a str", str, "cloud", "api_version", "base_url", "proxy")
+    _expect(options, "an int", int, "concurrency", "batch_size", "max_retries")
+    _expect(options, "a number of seconds", (int, float), "max_wait", "timeout")
+    _expect(options, "a path", (str, os.PathLike), "ca_bundle")
+    result: dict[str, object] = dict(options)
+    result["cloud"] = options.get("cloud") or os.environ.get("ENTRA_REPROCESS_CLOUD") or "global"
+    result["api_version"] = options.get("api_version") or os.environ.get("ENTRA_REPROCESS_API_VERSION") or "beta"
+    result["base_url"] = options.get("base_url") or _base_url_from_environment()
+    return result
+
+
+def _expect(options: Options, kind: str, types: type | tuple[type, ...], *names: str) -> None:
+    for name in names:
+        value = options.get(name)
+        if value is None and name in {"cloud", "api_version", "base_url", "proxy", "ca_bundle"}:
+            continue
+        # A bool is an int to Python, and never what was meant here.
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise TypeError(f"{name} is of type {type(value).__name__}; give {kind}")
+
+
+def _base_url_from_environment() -> str | None:
+    url = os.environ.get("ENTRA_REPROCESS_BASE_URL")
+    if not url:
+        return None
+    # Any file that sets an environment variable could otherwise send a token elsewhere.
+    if not _is_loopback(urlsplit(url).hostname or ""):
+        raise ValueError(
+            "ENTRA_REPROCESS_BASE_URL may only name this machine (localhost, 127.x.x.x or [::1]);"
+            " pass base_url= to the client for anything else"
+        )
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,236 @@
+//! JSON batching: the body of a `$batch`, and what its answer says about each part
+//! (<https://learn.microsoft.com/graph/json-batching>).
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::cloud::ApiVersion;
+use super::endpoint::part_url;
+use super::error::ErrorBody;
+use crate::assignment::AssignmentId;
+
+/// The most parts that Graph takes in one batch.
+pub const MAX_PARTS: usize = 20;
+
+#[derive(Serialize)]
+struct Body {
+    requests: Vec<Part>,
+}
+
+#[derive(Serialize)]
+struct Part {
+    id: String,
+    method: &'static str,
+    url: String,
+    headers: ContentType,
+    body: Empty,
+}
+
+#[derive(Serialize)]
+struct ContentType {
+    // Written in this case: lower case was refused once (microsoft-graph-docs-contrib#8032).
+    #[serde(rename = "Content-Type")]
+    content_type: &'static str,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+/// The body that reprocesses these assignments; the part at place `n` has the id `n + 1`.
+///
+/// A POST part without body and Content-Type makes Graph refuse the whole batch (msgraph-sdk-dotnet#2628),
+/// so each has `{}` although the action takes none. That the action accepts `{}` is assumed.
+pub fn request_body(version: ApiVersion, ids: &[AssignmentId]) -> Vec<u8> {
+    let requests = ids
+        .iter()
+        .enumerate()
+        .map(|(place, id)| Part {
+            id: (place + 1).to_string(),
+            method: "POST",
+            url: part_url(version, *id),
+            headers: ContentType { content_type: "application/json" },
+            body: Empty {},
+        })
+        .collect();
+    // Strings and empty objects always serialise; an empty body would be refused by the service, not executed.
+    serde_json::to_vec(&Body { requests }).unwrap_or_default()
+}
+
+/// One part's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartAnswer {
+    /// HTTP status of the part.
+    pub status: u16,
+    /// The part's `Retry-After`, as sent.
+    pub retry_after: Option<String>,
+    /// The part's own `request-id`, from its headers or its error body.
+    pub request_id: Option<String>,
+    /// The error body, empty for a success.
+    pub error: ErrorBody,
+}
+
+/// What a batch answer says about one part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartResult {
+    /// One answer, or several that agree.
+    Answered(PartAnswer),
+    /// No usable answer; the text says why.
+    Unanswered(&'static str),
+}
+
+/// A batch answer that can't be read at all: not JSON, or not of the documented shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is no batch response: {0}")]
+pub struct Malformed(&'static str);
+
+/// What came back for each of `parts` parts, in the order in which they were asked.
+///
+/// Answers may come in any order and are matched by id, which Graph compares without case.
+/// An answer for an id that was not asked says nothing about ours and is passed over.
+pub fn read(answer: &[u8], parts: usize) -> Result<Vec<PartResult>, Malformed> {
+    let answer: Value = serde_json::from_slice(answer).map_err(|_| Malformed("it is not JSON"))?;
+    let responses =
+        answer.get("responses").and_then(Value::as_array).ok_or(Malformed("it has no list of responses"))?;
+    let mut found: HashMap<usize, PartResult> = HashMap::with_capacity(parts);
+    for response in responses {
+        let Some(place) = place(response).filter(|place| *place < parts) else { continue };
+        let read = read_part(response);
+        found.entry(place).and_modify(|first| *first = reconcile(first, &read)).or_insert(read);
+    }
+    Ok((0..parts)
+        .map(|place| found.remove(&place).unwrap_or(PartResult::Unanswered("the batch answer left it out")))
+        .collect())
+}
+
+/// The place that an answer's id stands for. Our ids are digits, so case cannot matter.
+fn place(response: &Value) -> Option<usize> {
+    let number: usize = match response.get("id")? {
+        Value::String(id) => id.parse().ok()?,
+        Value::Number(id) => usize::try_from(id.as_u64()?).ok()?,
+        _ => return None,
+    };
+    number.checked_sub(1)
+}
+
+fn read_part(response: &Value) -> PartResult {
+    let status = response.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    let Some(status) = status.filter(|status| (100..600).contains(status)) else {
+        return PartResult::Unanswered("its part of the batch answer has no HTTP status");
+    };
+    let headers = response.get("headers").and_then(Value::as_object);
+    let error = match response.get("body") {
+        Some(body) if status >= 300 => ErrorBody::from_value(body),
+        _ => ErrorBody::default(),
+    };
+    PartResult::Answered(PartAnswer {
+        status,
+        retry_after: header(headers, "retry-after"),
+        request_id: header(headers, "request-id").or_else(|| error.request_id.clone()),
+        error,
+    })
+}
+
+/// Header names come in either case inside a batch. A number is let through as its text.
+fn header(headers: Option<&Map<String, Value>>, name: &str) -> Option<String> {
+    headers?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, value)| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+fn reconcile(first: &PartResult, second: &PartResult) -> PartResult {
+    match (first, second) {
+        (PartResult::Answered(a), PartResult::Answered(b)) if a.status == b.status => first.clone(),
+        _ => PartResult::Unanswered("the batch answer contradicts itself about it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn ids(count: u128) -> Vec<AssignmentId> {
+        (0..count).map(|n| AssignmentId::from(uuid::Uuid::from_u128(n))).collect()
+    }
+
+    fn statuses(answer: &Value, parts: usize) -> Vec<Option<u16>> {
+        read(answer.to_string().as_bytes(), parts)
+            .unwrap()
+            .into_iter()
+            .map(|part| match part {
+                PartResult::Answered(answer) => Some(answer.status),
+                PartResult::Unanswered(_) => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_part_has_what_graph_asks_for() {
+        let body: Value = serde_json::from_slice(&request_body(ApiVersion::V1, &ids(2))).unwrap();
+        assert_eq!(
+            body,
+            json!({"requests": [
+                {"id": "1", "method": "POST", "headers": {"Content-Type": "application/json"}, "body": {},
+                 "url": "/identityGovernance/entitlementManagement/assignments/00000000-0000-0000-0000-000000000000/reprocess"},
+                {"id": "2", "method": "POST", "headers": {"Content-Type": "application/json"}, "body": {},
+                 "url": "/identityGovernance/entitlementManagement/assignments/00000000-0000-0000-0000-000000000001/reprocess"},
+            ]})
+        );
+    }
+
+    #[test]
+    fn answers_are_matched_by_id_in_any_order() {
+        let answer = json!({"responses": [
+            {"id": "3", "status": 404, "body": {"error": {"code": "x", "message": "y"}}},
+            {"id": "1", "status": 202},
+            {"id": "2", "status": 202, "body": null}]});
+        assert_eq!(statuses(&answer, 3), [Some(202), Some(202), Some(404)]);
+    }
+
+    #[test]
+    fn missing_doubled_and_strange_answers_settle_nothing_wrong() {
+        let answer = json!({"responses": [
+            {"id": "1", "status": 202}, {"id": "1", "status": 404},
+            {"id": "2", "status": 202}, {"id": "2", "status": 202},
+            {"id": "4", "status": "202"},
+            {"id": "0", "status": 202}, {"id": "9", "status": 202}, {"id": "x", "status": 202}, {"status": 202}, 7]});
+        assert_eq!(statuses(&answer, 4), [None, Some(202), None, None]);
+        let thrice = json!({"responses": [
+            {"id": "1", "status": 202}, {"id": "1", "status": 404}, {"id": "1", "status": 202}]});
+        assert_eq!(statuses(&thrice, 1), [None], "a contradiction is not mended by a third answer");
+    }
+
+    #[test]
+    fn part_headers_are_read_without_case() {
+        for name in ["Retry-After", "retry-after", "RETRY-AFTER"] {
+            let answer =
+                json!({"responses": [{"id": "1", "status": 429, "headers": {name: "7", "Request-Id": "r"}}]});
+            let parts = read(answer.to_string().as_bytes(), 1).unwrap();
+            let PartResult::Answered(part) = &parts[0] else { panic!("answered") };
+            assert_eq!(part.retry_after.as_deref(), Some("7"));
+            assert_eq!(part.request_id.as_deref(), Some("r"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_batch_answer_is_said_to_be_none() {
+        for answer in
+            ["", "<html>", "[]", "null", "{}", "{\"responses\": {}}", "{\"responses\": [{\"id\": \"1\""]
+        {
+            assert!(read(answer.as_bytes(), 1).is_err(), "{answer}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_cut_answer_is_never_half_believed(cut in 0_usize..200) {
+            let whole = json!({"responses": [{"id": "1", "status": 202, "headers": {"a": "b"}}, {"id": "2", "status": 202}]}).to_string();
+            let cut = cut.min(whole.len() - 1);
+            proptest::prop_assert!(read(&whole.as_bytes()[..cut], 2).is_err());
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Where requests go: the origin, checked once, and the two URLs that are built on it.
+
+use reqwest::Url;
+
+use super::cloud::{ApiVersion, Cloud};
+use crate::assignment::AssignmentId;
+
+/// A checked origin with an API version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    origin: Url,
+    version: ApiVersion,
+}
+
+impl Endpoint {
+    /// The endpoint of a cloud, or of a base URL in its place.
+    ///
+    /// A token travels to this origin, so only https is let through, or http where it cannot leave the machine.
+    pub fn new(cloud: Cloud, base_url: Option<&str>, version: ApiVersion) -> Result<Self, String> {
+        let text = base_url.unwrap_or(cloud.origin());
+        // A text that does not parse is not repeated: it may hold a password.
+        let origin = Url::parse(text).map_err(|err| {
+            format!("base_url is not a URL ({err}); give one like \"https://graph.microsoft.com\"")
+        })?;
+        check(&origin)?;
+        Ok(Self { origin, version })
+    }
+
+    /// The API version in use.
+    pub const fn version(&self) -> ApiVersion {
+        self.version
+    }
+
+    /// Whether the connection must be encrypted; plain http is let through to loopback addresses alone.
+    pub fn is_https(&self) -> bool {
+        self.origin.scheme() == "https"
+    }
+
+    /// The URL of the reprocess action of one assignment.
+    pub fn reprocess(&self, id: AssignmentId) -> Url {
+        self.versioned(&part_url(self.version, id))
+    }
+
+    /// The URL of `$batch`.
+    pub fn batch(&self) -> Url {
+        self.versioned("/$batch")
+    }
+
+    fn versioned(&self, path: &str) -> Url {
+        let mut url = self.origin.clone();
+        url.set_path(&format!("/{}{path}", self.version.segment()));
+        url
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.origin, self.version.segment())
+    }
+}
+
+/// The path of the action below the version, as a part of a `$batch` names it
+/// (<https://learn.microsoft.com/graph/json-batching>: relative, without the version).
+pub fn part_url(version: ApiVersion, id: AssignmentId) -> String {
+    format!("/identityGovernance/entitlementManagement/{}/{id}/reprocess", version.collection())
+}
+
+fn check(origin: &Url) -> Result<(), String> {
+    if !origin.username().is_empty() || origin.password().is_some() {
+        return Err(
+            "base_url holds a user name or password; give it without, and pass the token as credential"
+                .into(),
+        );
+    }
+    let shown = origin.as_str();
+    match origin.scheme() {
+        "https" => {}
+        "http" if is_loopback(origin) => {}
+        "http" => {
+            return Err(format!(
+                "base_url {shown:?} would send the token unencrypted; use https, or http on a loopback address"
+            ));
+        }
+        other => return Err(format!("base_url {shown:?} has the scheme {other:?}; use https")),
+    }
+    if origin.query().is_some() || origin.fragment().is_some() || !matches!(origin.path(), "" | "/") {
+        return Err(format!(
+            "base_url {shown:?} holds more than an origin; give scheme, host and port alone, api_version adds the rest"
+        ));
+    }
+    Ok(())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(base_url: &str) -> Result<Endpoint, String> {
+        Endpoint::new(Cloud::Global, Some(base_url), ApiVersion::Beta)
+    }
+
+    #[test]
+    fn urls_are_those_of_the_reference_pages() {
+        let id = AssignmentId::parse("d82eb508-acc4-43cc-bcf1-7c1c4a2c073b").unwrap();
+        let url = |version| Endpoint::new(Cloud::China, None, version).unwrap().reprocess(id).to_string();
+        assert_eq!(
+            url(ApiVersion::Beta),
+            "https://microsoftgraph.chinacloudapi.cn/beta/identityGovernance/entitlementManagement/accessPackageAssignments/d82eb508-acc4-43cc-bcf1-7c1c4a2c073b/reprocess"
+        );
+        assert_eq!(
+            url(ApiVersion::V1),
+            "https://microsoftgraph.chinacloudapi.cn/v1.0/identityGovernance/entitlementManagement/assignments/d82eb508-acc4-43cc-bcf1-7c1c4a2c073b/reprocess"
+        );
+        assert_eq!(
+            endpoint("http://[::1]:8080/").unwrap().batch().to_string(),
+            "http://[::1]:8080/beta/$batch"
+        );
+    }
+
+    #[test]
+    fn origins_that_would_leak_the_token_are_refused() {
+        for good in [
+            "https://graph.example",
+            "http://127.0.0.1:1",
+            "http://localhost",
+            "http://[::1]",
+            "http://127.9.9.9/",
+        ] {
+            assert!(endpoint(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "graph.microsoft.com",
+            "http://graph.microsoft.com",
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example",
+            "http://10.0.0.1",
+            "http://0.0.0.0",
+            "ftp://127.0.0.1",
+            "file:///etc/passwd",
+            "https://graph.microsoft.com/v1.0",
+            "https://graph.microsoft.com/?a=1",
+            "https://graph.microsoft.com/#a",
+        ] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_the_base_url_is_refused_and_not_repeated() {
+        for bad in ["https://admin:canary@graph.microsoft.com", "https://admin:canary@graph.microsoft.com:x"]
+        {
+            let refused = endpoint(bad).unwrap_err();
+            assert!(!refused.contains("canary"), "{refused}");
+        }
+    }
+}

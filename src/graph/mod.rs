@@ -1,0 +1,7 @@
+//! The wire contract of Microsoft Graph, as functions of values: no I/O lives here.
+
+pub mod batch;
+pub mod cloud;
+pub mod endpoint;
+pub mod error;
+pub mod retry_after;

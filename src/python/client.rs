@@ -1,0 +1,209 @@
+//! The native half of Client and AsyncClient: checked options, and one core client for each process.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::credential::PythonSource;
+use super::run::NativeRun;
+use super::{convert, errors, runtime};
+use crate::client::{Client, Options, SharedClient};
+use crate::graph::batch::MAX_PARTS;
+use crate::graph::cloud::{ApiVersion, Cloud};
+use crate::graph::endpoint::Endpoint;
+use crate::retry::Limits;
+use crate::run::Mode;
+use crate::token::TokenSource;
+use crate::transport::TransportOptions;
+
+/// A client as the Python classes hold it.
+#[pyclass(frozen, module = "entra_reprocess._native")]
+pub struct NativeClient {
+    options: Options,
+    fetch: Arc<Py<PyAny>>,
+    renewable: bool,
+    is_async: bool,
+    /// The core client and its process: connections do not survive a fork. Locked as `runtime::SLOT` is.
+    current: Mutex<Current>,
+}
+
+struct Current {
+    pid: u32,
+    /// `None` once closed.
+    client: Option<SharedClient>,
+}
+
+#[pymethods]
+impl NativeClient {
+    #[new]
+    fn new(options: &Bound<'_, PyDict>, source: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let options = read_options(options)?;
+        let client = Client::new(options.clone()).map_err(PyValueError::new_err)?;
+        Ok(Self {
+            options,
+            fetch: Arc::new(source.getattr("fetch")?.unbind()),
+            renewable: source.getattr("renewable")?.extract()?,
+            is_async: source.getattr("is_async")?.extract()?,
+            current: Mutex::new(Current { pid: std::process::id(), client: Some(Arc::new(client)) }),
+        })
+    }
+
+    /// Reprocess one assignment and wait for it.
+    fn reprocess<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let id = convert::assignment_id(id).map_err(|refused| errors::invalid_id(py, &refused))?;
+        let (client, source) = (self.client()?, self.source(py)?);
+        let result = runtime::wait(py, async move { client.reprocess(id, &*source).await })?;
+        match result {
+            Ok(outcome) => convert::outcome(py, &outcome),
+            Err(failure) => Err(errors::failure(py, &failure, Some(id))),
+        }
+    }
+
+    /// The same as an `asyncio.Future`.
+    fn reprocess_async<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let id = convert::assignment_id(id).map_err(|refused| errors::invalid_id(py, &refused))?;
+        let (client, source) = (self.client()?, self.source(py)?);
+        runtime::future(py, runtime::locals(py)?, async move {
+            let result = client.reprocess(id, &*source).await;
+            Python::attach(|py| match result {
+                Ok(outcome) => convert::outcome(py, &outcome).map(Bound::unbind),
+                Err(failure) => Err(errors::failure(py, &failure, Some(id))),
+            })
+        })
+    }
+
+    /// Start a run. `collect` keeps every outcome for a report, `hand_out` lets each be taken.
+    fn run(&self, py: Python<'_>, collect: bool, hand_out: bool) -> PyResult<NativeRun> {
+        let mode = match (collect, hand_out) {
+            (true, false) => Mode::Collect,
+            (true, true) => Mode::CollectAndHandOut,
+            (false, _) => Mode::Stream,
+        };
+        Ok(NativeRun::start(&runtime::handle(py)?, self.client()?, self.source(py)?, mode))
+    }
+
+    /// End running calls and refuse new ones.
+    fn close(&self) {
+        let mut current = self.current();
+        let client = current.client.take();
+        if current.pid == std::process::id() {
+            if let Some(client) = client {
+                client.close();
+            }
+        } else {
+            std::mem::forget(client);
+        }
+    }
+
+    /// For a repr: what tells clients apart, and no secret.
+    fn describe(&self) -> String {
+        let transport = &self.options.transport;
+        let state = if self.closed() { ", closed" } else { "" };
+        format!(
+            "{} concurrency={} batch_size={}{state}",
+            self.options.endpoint, transport.concurrency, self.options.batch_size
+        )
+    }
+
+    /// Whether it was closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.current().client.is_none()
+    }
+}
+
+impl NativeClient {
+    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn client(&self) -> PyResult<SharedClient> {
+        let mut current = self.current();
+        let Some(client) = &current.client else {
+            return Err(PyRuntimeError::new_err("this client is closed; make a new one"));
+        };
+        if current.pid == std::process::id() {
+            return Ok(client.clone());
+        }
+        // Connections and locks of a parent process are of no use here, and dropping them could wait for ever.
+        let client = Arc::new(Client::new(self.options.clone()).map_err(PyValueError::new_err)?);
+        let fresh = Current { pid: std::process::id(), client: Some(client.clone()) };
+        std::mem::forget(std::mem::replace(&mut *current, fresh));
+        Ok(client)
+    }
+
+    fn source(&self, py: Python<'_>) -> PyResult<Arc<dyn TokenSource>> {
+        let locals = if self.is_async { Some(runtime::locals(py)?) } else { None };
+        Ok(Arc::new(PythonSource::new(self.fetch.clone(), self.renewable, locals)))
+    }
+}
+
+impl Drop for NativeClient {
+    fn drop(&mut self) {
+        let current = self.current.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if current.pid != std::process::id() {
+            std::mem::forget(current.client.take());
+        }
+    }
+}
+
+/// Read the options that `entra_reprocess._options` has collected and typed; their values are checked here.
+fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
+    let text = |name: &str| -> PyResult<Option<String>> {
+        given.get_item(name)?.filter(|value| !value.is_none()).map(|value| value.extract()).transpose()
+    };
+    let number = |name: &str, least: u32, most: u32| -> PyResult<u32> {
+        let value: i64 = required(given, name)?.extract()?;
+        u32::try_from(value).ok().filter(|value| (least..=most).contains(value)).ok_or_else(|| {
+            let range =
+                if most == u32::MAX { format!("{least} or more") } else { format!("from {least} to {most}") };
+            PyValueError::new_err(format!("{name} is {value}; give a whole number, {range}"))
+        })
+    };
+    let seconds = |name: &str, zero: bool| -> PyResult<Duration> {
+        let value: f64 = required(given, name)?.extract()?;
+        Duration::try_from_secs_f64(value)
+            .ok()
+            .filter(|wait| (zero || !wait.is_zero()) && *wait <= LONGEST)
+            .ok_or_else(|| {
+                let least = if zero { "0" } else { "more than 0" };
+                PyValueError::new_err(format!("{name} is {value}; give seconds, {least} and at most a year"))
+            })
+    };
+    let cloud: Cloud = text("cloud")?.unwrap_or_default().parse().map_err(PyValueError::new_err)?;
+    let version: ApiVersion =
+        text("api_version")?.unwrap_or_default().parse().map_err(PyValueError::new_err)?;
+    let endpoint =
+        Endpoint::new(cloud, text("base_url")?.as_deref(), version).map_err(PyValueError::new_err)?;
+    let most_parts = u32::try_from(MAX_PARTS).unwrap_or(u32::MAX);
+    Ok(Options {
+        scope: cloud.scope(),
+        batch_size: number("batch_size", 1, most_parts)? as usize,
+        limits: Limits {
+            max_retries: number("max_retries", 0, u32::MAX - 1)?,
+            max_wait: seconds("max_wait", true)?,
+        },
+        transport: TransportOptions {
+            https_only: endpoint.is_https(),
+            // tokio's gate counts in usize shifted by three; nobody needs more sockets than a process may open.
+            concurrency: number("concurrency", 1, 1_000_000)? as usize,
+            timeout: seconds("timeout", false)?,
+            proxy: text("proxy")?.map(Into::into),
+            ca_bundle: match given.get_item("ca_bundle")? {
+                Some(value) if !value.is_none() => Some(convert::path(&value)?),
+                _ => None,
+            },
+        },
+        endpoint,
+    })
+}
+
+/// Longer waits are mistakes, and would overflow the clock's arithmetic.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+fn required<'py>(given: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    given.get_item(name)?.ok_or_else(|| PyValueError::new_err(format!("the option {name} is missing")))
+}

@@ -1,0 +1,36 @@
+//! The Python binding, and the only pyo3 code: conversions and the runtime, no decisions about Graph.
+
+mod arrow;
+mod client;
+mod convert;
+mod credential;
+#[cfg(feature = "emulator")]
+mod emulator;
+mod errors;
+mod report;
+mod run;
+mod runtime;
+
+/// The native half of the package `entra_reprocess`; its public half is written in Python.
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::arrow::ArrowTexts;
+    #[pymodule_export]
+    use super::client::NativeClient;
+    #[cfg(feature = "emulator")]
+    #[pymodule_export]
+    use super::emulator::NativeEmulator;
+    #[pymodule_export]
+    use super::report::NativeReport;
+    #[pymodule_export]
+    use super::run::NativeRun;
+    #[pymodule_export]
+    use super::runtime::shut_down;
+
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        use pyo3::types::PyModuleMethods;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,126 @@
+//! The columns behind `entra_reprocess.Report`, or a selection of their rows.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use super::convert;
+use crate::outcome::Status;
+use crate::run::Finished;
+use crate::run::columns::Columns;
+
+/// Outcomes by place.
+#[pyclass(frozen, module = "entra_reprocess._native")]
+pub struct NativeReport {
+    columns: Arc<Columns>,
+    /// The rows of a selection; `None` for all places of the input.
+    selected: Option<Vec<u32>>,
+    figures: Figures,
+}
+
+/// The run as a whole: elapsed seconds, HTTP requests, retries, seconds paused.
+type Figures = (f64, u64, u64, f64);
+
+impl NativeReport {
+    /// All outcomes of a finished run.
+    pub fn of(finished: Finished) -> Self {
+        let stats = finished.stats;
+        Self {
+            columns: Arc::new(finished.columns),
+            selected: None,
+            figures: (
+                finished.elapsed.as_secs_f64(),
+                stats.http_requests,
+                stats.retries,
+                stats.paused.as_secs_f64(),
+            ),
+        }
+    }
+
+    fn rows(&self) -> &[u32] {
+        self.selected.as_deref().unwrap_or_else(|| self.columns.places())
+    }
+
+    fn with(&self, rows: Vec<u32>) -> Self {
+        Self { columns: self.columns.clone(), selected: Some(rows), figures: self.figures }
+    }
+}
+
+#[pymethods]
+impl NativeReport {
+    /// What `to_bytes` has written.
+    #[staticmethod]
+    fn from_bytes(bytes: &[u8]) -> PyResult<Self> {
+        let (columns, selected, figures) = postcard::from_bytes(bytes)
+            .map_err(|_| PyValueError::new_err("these bytes are no report of this version"))?;
+        Ok(Self { columns: Arc::new(columns), selected, figures })
+    }
+
+    /// For pickle; only the same version reads it.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = postcard::to_allocvec(&(&*self.columns, &self.selected, &self.figures))
+            .map_err(|err| PyValueError::new_err(format!("the report cannot be packed: {err}")))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn __len__(&self) -> usize {
+        self.rows().len()
+    }
+
+    /// The outcome at a place, from 0.
+    fn at<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyAny>> {
+        let row = self.rows().get(place).ok_or_else(|| PyIndexError::new_err("report index out of range"))?;
+        convert::outcome(py, &self.columns.outcome(*row))
+    }
+
+    /// The outcomes from a place on, at most `count` of them.
+    fn chunk<'py>(&self, py: Python<'py>, start: usize, count: usize) -> PyResult<Bound<'py, PyList>> {
+        let rows = self.rows().iter().skip(start).take(count);
+        let objects: Vec<_> =
+            rows.map(|row| convert::outcome(py, &self.columns.outcome(*row))).collect::<PyResult<_>>()?;
+        PyList::new(py, objects)
+    }
+
+    /// Every `step`th place from `start`, `count` of them, as a slice has it.
+    fn slice(&self, start: isize, step: isize, count: usize) -> Self {
+        let places = (0..count).map_while(|n| start.checked_add(step.checked_mul(isize::try_from(n).ok()?)?));
+        let rows = places.filter_map(|place| self.rows().get(usize::try_from(place).ok()?).copied());
+        self.with(rows.collect())
+    }
+
+    /// The places that were accepted, or those that were not.
+    fn select(&self, accepted: bool) -> Self {
+        let is_wanted = |row: &u32| (self.columns.status(*row) == Status::Accepted) == accepted;
+        self.with(self.rows().iter().copied().filter(is_wanted).collect())
+    }
+
+    /// How many places ended in each way.
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        convert::counts(py, &self.columns.counts(self.rows()))
+    }
+
+    /// The id of each place.
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let ids: Vec<_> = self.rows().iter().map(|row| convert::id_text(&self.columns.id(*row))).collect();
+        PyList::new(py, ids)
+    }
+
+    /// `(elapsed, http_requests, retries, paused_seconds)` of the whole run.
+    fn figures(&self) -> Figures {
+        self.figures
+    }
+
+    /// Write a CSV file, UTF-8 with a header line.
+    fn write_csv(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<()> {
+        let path = convert::path(path)?;
+        py.detach(|| {
+            let file = File::create(path)?;
+            self.columns.write_csv(self.rows(), BufWriter::new(file))
+        })?;
+        Ok(())
+    }
+}

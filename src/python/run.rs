@@ -1,0 +1,124 @@
+//! A run as the drivers in Python see it: push, wait, take, stop, report.
+
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use tokio::runtime::Handle;
+
+use super::report::NativeReport;
+use super::{convert, errors, runtime};
+use crate::client::SharedClient;
+use crate::run::{Mode, News, Run};
+use crate::token::TokenSource;
+
+/// A run under way.
+#[pyclass(frozen, module = "entra_reprocess._native")]
+pub struct NativeRun {
+    pid: u32,
+    /// Not dropped in a forked child, where another thread may have held its lock for ever.
+    run: ManuallyDrop<Arc<Run>>,
+}
+
+impl NativeRun {
+    /// Start a run on this runtime.
+    pub fn start(runtime: &Handle, client: SharedClient, source: Arc<dyn TokenSource>, mode: Mode) -> Self {
+        let run = Arc::new(Run::start(runtime, client, source, mode));
+        Self { pid: std::process::id(), run: ManuallyDrop::new(run) }
+    }
+
+    fn run(&self) -> PyResult<&Arc<Run>> {
+        if self.pid == std::process::id() { Ok(&self.run) } else { Err(errors::of_another_process()) }
+    }
+}
+
+#[pymethods]
+impl NativeRun {
+    /// Give ids in.
+    fn push(&self, ids: &Bound<'_, PyList>) -> PyResult<()> {
+        let input: Vec<_> = ids.iter().map(|id| convert::assignment_id(&id)).collect();
+        self.run()?.push(input);
+        Ok(())
+    }
+
+    /// No more ids come.
+    fn close_input(&self) -> PyResult<()> {
+        self.run()?.close_input();
+        Ok(())
+    }
+
+    /// How many more ids may be pushed now.
+    fn room(&self) -> PyResult<usize> {
+        Ok(self.run()?.room())
+    }
+
+    /// Whether the run has ended.
+    fn is_done(&self) -> PyResult<bool> {
+        Ok(self.run()?.is_done())
+    }
+
+    /// Wait, at most this many seconds, for the end, and if asked for, for outcomes or for room.
+    fn wait(&self, py: Python<'_>, outcomes: bool, room: bool, seconds: f64) -> PyResult<()> {
+        let run = self.run()?.clone();
+        py.detach(|| {
+            run.wait(News { outcomes, room }, Duration::try_from_secs_f64(seconds).unwrap_or_default())
+        });
+        Ok(())
+    }
+
+    /// The same as an `asyncio.Future`, without a limit.
+    fn wait_async<'py>(&self, py: Python<'py>, outcomes: bool, room: bool) -> PyResult<Bound<'py, PyAny>> {
+        let run = self.run()?.clone();
+        runtime::future(py, runtime::locals(py)?, async move {
+            run.changed(News { outcomes, room }).await;
+            Ok(Python::attach(|py| py.None()))
+        })
+    }
+
+    /// Take the outcomes that wait.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let outcomes = self.run()?.take();
+        let objects: Vec<_> =
+            outcomes.iter().map(|outcome| convert::outcome(py, outcome)).collect::<PyResult<_>>()?;
+        PyList::new(py, objects)
+    }
+
+    /// `(done, counts, http_requests, retries, paused_seconds, pause_left)`
+    fn progress<'py>(&self, py: Python<'py>) -> PyResult<(u64, Bound<'py, PyDict>, u64, u64, f64, f64)> {
+        let progress = self.run()?.progress();
+        Ok((
+            progress.counts.total(),
+            convert::counts(py, &progress.counts)?,
+            progress.stats.http_requests,
+            progress.stats.retries,
+            progress.stats.paused.as_secs_f64(),
+            progress.pause_left.as_secs_f64(),
+        ))
+    }
+
+    /// Send nothing more; what is under way may take this many seconds.
+    fn stop(&self, why: &str, grace: f64) -> PyResult<()> {
+        self.run()?.stop(why, Duration::try_from_secs_f64(grace).unwrap_or_default());
+        Ok(())
+    }
+
+    /// `(report, why it stopped or None, the exception behind it or None)`; once, when the run has ended.
+    fn finish(&self, py: Python<'_>) -> PyResult<(NativeReport, Option<String>, Option<PyErr>)> {
+        let finished = self.run()?.finish();
+        let why = finished.stop.as_ref().map(crate::run::StopCause::text);
+        let cause = finished.stop.as_ref().and_then(|cause| errors::stop_cause(py, cause));
+        Ok((NativeReport::of(finished), why, cause))
+    }
+}
+
+impl Drop for NativeRun {
+    #[expect(unsafe_code, reason = "ManuallyDrop has no safe way to drop")]
+    fn drop(&mut self) {
+        if self.pid == std::process::id() {
+            // SAFETY: this is the only place that drops it, and `self` is not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.run) }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The tokio runtime of this process, and how Python waits for what runs on it.
+//!
+//! Futures on a global runtime crash at interpreter exit, so this one is shut down by an `atexit` hook; a runtime
+//! does not survive a fork, so it is keyed by process id, and a stale one is leaked, never dropped.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3_async_runtimes::TaskLocals;
+use pyo3_async_runtimes::generic::{ContextExt, JoinError, Runtime, future_into_py_with_locals};
+use tokio::runtime::Handle;
+
+/// How often a waiting call looks for Ctrl-C.
+const TICK: Duration = Duration::from_millis(100);
+/// How long interpreter exit waits for threads that are inside a credential.
+const EXIT_PATIENCE: Duration = Duration::from_secs(2);
+
+enum Slot {
+    Empty,
+    Running(u32, tokio::runtime::Runtime),
+    Ended,
+}
+
+/// Locked only while attached to the interpreter and never across a detach, so that a fork, which needs the
+/// interpreter too, cannot catch another thread holding it.
+static SLOT: Mutex<Slot> = Mutex::new(Slot::Empty);
+
+/// The runtime of this process, started at the first call.
+pub fn handle(_py: Python<'_>) -> PyResult<Handle> {
+    let mut slot = SLOT.lock().unwrap_or_else(PoisonError::into_inner);
+    let pid = std::process::id();
+    match &*slot {
+        Slot::Running(owner, runtime) if *owner == pid => return Ok(runtime.handle().clone()),
+        Slot::Ended => return Err(PyRuntimeError::new_err("the interpreter is shutting down")),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("entra-reprocess")
+        .enable_all()
+        .build()
+        .map_err(|err| PyRuntimeError::new_err(format!("cannot start the runtime's threads: {err}")))?;
+    let handle = runtime.handle().clone();
+    // The runtime of a parent process has no threads here; dropping it would wait for them for ever.
+    std::mem::forget(std::mem::replace(&mut *slot, Slot::Running(pid, runtime)));
+    Ok(handle)
+}
+
+/// End the runtime; registered with `atexit`.
+#[pyfunction]
+pub fn shut_down(py: Python<'_>) {
+    let slot = std::mem::replace(&mut *SLOT.lock().unwrap_or_else(PoisonError::into_inner), Slot::Ended);
+    match slot {
+        Slot::Running(owner, runtime) if owner == std::process::id() => {
+            py.detach(|| runtime.shutdown_timeout(EXIT_PATIENCE));
+        }
+        stale => std::mem::forget(stale),
+    }
+}
+
+/// Wait for a future without holding the interpreter. Ctrl-C drops the future and is raised.
+///
+/// The future runs on the runtime's threads, not on this one, so this works inside a running event loop too.
+pub fn wait<T: Send + 'static>(
+    py: Python<'_>,
+    future: impl Future<Output = T> + Send + 'static,
+) -> PyResult<T> {
+    let (sender, mut receiver) = mpsc::sync_channel(1);
+    let task = handle(py)?.spawn(async move {
+        // Nobody may be listening any more, after a Ctrl-C.
+        let _ = sender.send(future.await);
+    });
+    loop {
+        let (received, back) = py.detach(move || (receiver.recv_timeout(TICK), receiver));
+        receiver = back;
+        match received {
+            Ok(value) => return Ok(value),
+            Err(mpsc::RecvTimeoutError::Timeout) => py.check_signals().inspect_err(|_| task.abort())?,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(PyRuntimeError::new_err("the interpreter shut down during the call"));
+            }
+        }
+    }
+}
+
+/// The event loop and context of the running coroutine.
+pub fn locals(py: Python<'_>) -> PyResult<TaskLocals> {
+    TaskLocals::with_running_loop(py)?.copy_context(py)
+}
+
+/// An `asyncio.Future` for a Rust future; cancelling the one drops the other.
+pub fn future<'py, T>(
+    py: Python<'py>,
+    locals: TaskLocals,
+    future: impl Future<Output = PyResult<T>> + Send + 'static,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    T: for<'a> IntoPyObject<'a> + Send + 'static,
+{
+    // Started here, where an error can still be raised; `spawn` below has no way to.
+    handle(py)?;
+    future_into_py_with_locals::<Own, _, T>(py, locals, future)
+}
+
+/// Our runtime, as pyo3-async-runtimes wants to see it.
+struct Own;
+
+tokio::task_local! {
+    static LOCALS: TaskLocals;
+}
+
+impl Runtime for Own {
+    type JoinError = OwnJoinError;
+    type JoinHandle = OwnJoinHandle;
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(future: F) -> OwnJoinHandle {
+        OwnJoinHandle(Python::attach(handle).ok().map(|handle| handle.spawn(future)))
+    }
+
+    fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> OwnJoinHandle {
+        OwnJoinHandle(Python::attach(handle).ok().map(|handle| handle.spawn_blocking(work)))
+    }
+}
+
+impl ContextExt for Own {
+    fn scope<F, R>(locals: TaskLocals, future: F) -> Pin<Box<dyn Future<Output = R> + Send>>
+    where
+        F: Future<Output = R> + Send + 'static,
+    {
+        Box::pin(LOCALS.scope(locals, future))
+    }
+
+    fn get_task_locals() -> Option<TaskLocals> {
+        LOCALS.try_with(Clone::clone).ok()
+    }
+}
+
+/// A task of ours; `None` where the runtime had ended already.
+struct OwnJoinHandle(Option<tokio::task::JoinHandle<()>>);
+
+impl Future for OwnJoinHandle {
+    type Output = Result<(), OwnJoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Some(task) => Pin::new(task).poll(context).map_err(OwnJoinError),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+struct OwnJoinError(tokio::task::JoinError);
+
+impl JoinError for OwnJoinError {
+    fn is_panic(&self) -> bool {
+        self.0.is_panic()
+    }
+
+    fn into_panic(self) -> Box<dyn std::any::Any + Send> {
+        self.0.into_panic()
+    }
+}

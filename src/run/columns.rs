@@ -1,0 +1,304 @@
+//! All outcomes of a run in columns: about 60 bytes for each id and 4 for each place in the input.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use serde::{Deserialize, Serialize};
+use std::hash::BuildHasher;
+use uuid::Uuid;
+
+use super::texts::{RequestIds, Texts};
+use crate::assignment::AssignmentId;
+use crate::outcome::{Counts, Outcome, OutcomeId, Status};
+
+/// One HTTP exchange; all items of a batch share it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Exchange {
+    client_request_id: Option<Uuid>,
+    finished_at: i64,
+}
+
+/// The outcomes, one row for each different id, and for each place of the input its row.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Columns {
+    places: Vec<u32>,
+    first_places: Vec<u32>,
+    ids: Vec<AssignmentId>,
+    invalid_ids: HashMap<u32, u32>,
+    statuses: Vec<Status>,
+    http_statuses: Vec<u16>,
+    codes: Vec<u32>,
+    messages: Vec<u32>,
+    request_ids: RequestIds,
+    exchanges_of: Vec<u32>,
+    attempts: Vec<u16>,
+    elapsed: Vec<f32>,
+    texts: Texts,
+    exchanges: Vec<Exchange>,
+    #[serde(skip)]
+    index: Index,
+}
+
+/// Rows by id; it holds row numbers only, the ids stand in their column.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    rows: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Columns {
+    /// One more place in the input with this id: its row, and whether the row is new.
+    pub fn add(&mut self, id: AssignmentId) -> (u32, bool) {
+        let hash = self.index.hasher.hash_one(id);
+        let known = self.index.rows.find(hash, |row| self.ids.get(*row as usize) == Some(&id)).copied();
+        if let Some(row) = known {
+            self.places.push(row);
+            return (row, false);
+        }
+        let row = self.add_row(id);
+        let (ids, hasher) = (&self.ids, &self.index.hasher);
+        self.index.rows.insert_unique(hash, row, |row| {
+            // A number that stands in the index stands in the column too.
+            ids.get(*row as usize).map_or(0, |id| hasher.hash_one(id))
+        });
+        (row, true)
+    }
+
+    /// One more place whose input is no id; such rows are never shared.
+    pub fn add_invalid(&mut self, shown: &Arc<str>) -> u32 {
+        let row = self.add_row(AssignmentId::from(Uuid::nil()));
+        let text = self.texts.number(Some(shown));
+        self.invalid_ids.insert(row, text);
+        row
+    }
+
+    fn add_row(&mut self, id: AssignmentId) -> u32 {
+        let row = number(self.ids.len());
+        self.first_places.push(number(self.places.len()));
+        self.places.push(row);
+        self.ids.push(id);
+        self.statuses.push(Status::NotAttempted);
+        self.http_statuses.push(0);
+        self.codes.push(Texts::NONE);
+        self.messages.push(Texts::NONE);
+        self.request_ids.push();
+        self.exchanges_of.push(u32::MAX);
+        self.attempts.push(0);
+        self.elapsed.push(0.0);
+        row
+    }
+
+    /// Write the outcome of a row.
+    pub fn settle(&mut self, row: u32, outcome: &Outcome) {
+        let at = row as usize;
+        set(&mut self.statuses, at, outcome.status);
+        set(&mut self.http_statuses, at, outcome.http_status.unwrap_or_default());
+        set(&mut self.codes, at, self.texts.number(outcome.code.as_ref()));
+        set(&mut self.messages, at, self.texts.number(outcome.message.as_ref()));
+        self.request_ids.set(row, outcome.request_id.as_deref());
+        set(&mut self.attempts, at, u16::try_from(outcome.attempts).unwrap_or(u16::MAX));
+        // Seconds in 32 bits: a run of a day is still exact to a hundredth.
+        set(&mut self.elapsed, at, outcome.elapsed.as_secs_f32());
+        let exchange =
+            Exchange { client_request_id: outcome.client_request_id, finished_at: outcome.finished_at };
+        if self.exchanges.last() != Some(&exchange) {
+            self.exchanges.push(exchange);
+        }
+        set(&mut self.exchanges_of, at, number(self.exchanges.len() - 1));
+    }
+
+    /// Give back what growing has set aside; after this no id can be added.
+    pub fn freeze(&mut self) {
+        self.index = Index::default();
+        self.places.shrink_to_fit();
+    }
+
+    /// The row of each place of the input.
+    pub fn places(&self) -> &[u32] {
+        &self.places
+    }
+
+    /// The status of a row.
+    pub fn status(&self, row: u32) -> Status {
+        self.statuses.get(row as usize).copied().unwrap_or(Status::NotAttempted)
+    }
+
+    /// Whether a row has its outcome.
+    pub fn is_settled(&self, row: u32) -> bool {
+        self.exchanges_of.get(row as usize).is_some_and(|exchange| *exchange != u32::MAX)
+    }
+
+    /// The id of a row.
+    pub fn id(&self, row: u32) -> OutcomeId {
+        match self.invalid_ids.get(&row).and_then(|text| self.texts.get(*text)) {
+            Some(shown) => OutcomeId::Invalid(shown.clone()),
+            None => OutcomeId::Valid(
+                self.ids.get(row as usize).copied().unwrap_or_else(|| AssignmentId::from(Uuid::nil())),
+            ),
+        }
+    }
+
+    /// The outcome of a row.
+    pub fn outcome(&self, row: u32) -> Outcome {
+        let at = row as usize;
+        let exchange = self.exchanges.get(get(&self.exchanges_of, at, u32::MAX) as usize).copied();
+        let exchange = exchange.unwrap_or(Exchange { client_request_id: None, finished_at: 0 });
+        Outcome {
+            index: u64::from(get(&self.first_places, at, 0)),
+            id: self.id(row),
+            status: self.status(row),
+            http_status: Some(get(&self.http_statuses, at, 0)).filter(|status| *status != 0),
+            code: self.texts.get(get(&self.codes, at, Texts::NONE)).cloned(),
+            message: self.texts.get(get(&self.messages, at, Texts::NONE)).cloned(),
+            request_id: self.request_ids.get(row),
+            client_request_id: exchange.client_request_id,
+            attempts: u32::from(get(&self.attempts, at, 0)),
+            elapsed: Duration::try_from_secs_f32(get(&self.elapsed, at, 0.0)).unwrap_or_default(),
+            finished_at: exchange.finished_at,
+        }
+    }
+
+    /// How many of these rows ended in each way.
+    pub fn counts(&self, rows: &[u32]) -> Counts {
+        let mut counts = Counts::default();
+        for row in rows {
+            counts.add(self.status(*row), 1);
+        }
+        counts
+    }
+
+    /// Write these rows as CSV (RFC 4180) with a header line.
+    pub fn write_csv(&self, rows: &[u32], to: impl Write) -> io::Result<()> {
+        let mut csv = csv::Writer::from_writer(to);
+        csv.write_record([
+            "id",
+            "index",
+            "status",
+            "http_status",
+            "code",
+            "message",
+            "request_id",
+            "client_request_id",
+            "attempts",
+            "elapsed",
+            "finished_at",
+        ])?;
+        for row in rows {
+            let outcome = self.outcome(*row);
+            csv.write_record([
+                &*match &outcome.id {
+                    OutcomeId::Valid(id) => id.to_string(),
+                    OutcomeId::Invalid(shown) => shown.to_string(),
+                },
+                &outcome.index.to_string(),
+                outcome.status.name(),
+                &outcome.http_status.map(|status| status.to_string()).unwrap_or_default(),
+                outcome.code.as_deref().unwrap_or_default(),
+                outcome.message.as_deref().unwrap_or_default(),
+                outcome.request_id.as_deref().unwrap_or_default(),
+                &outcome.client_request_id.map(|id| id.to_string()).unwrap_or_default(),
+                &outcome.attempts.to_string(),
+                &format!("{:.3}", outcome.elapsed.as_secs_f64()),
+                &utc(outcome.finished_at),
+            ])?;
+        }
+        csv.flush()
+    }
+}
+
+fn number(length: usize) -> u32 {
+    // 4,294,967,295 ids would need 250 GB here; the cap keeps the arithmetic total.
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn set<T>(column: &mut [T], at: usize, value: T) {
+    if let Some(slot) = column.get_mut(at) {
+        *slot = value;
+    }
+}
+
+fn get<T: Copy>(column: &[T], at: usize, missing: T) -> T {
+    column.get(at).copied().unwrap_or(missing)
+}
+
+/// A time as ISO 8601 in UTC, to the millisecond.
+fn utc(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros)
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(id: AssignmentId, status: Status) -> Outcome {
+        Outcome {
+            index: 0,
+            id: OutcomeId::Valid(id),
+            status,
+            http_status: Some(404),
+            code: Some("ResourceNotFound".into()),
+            message: Some("it's \"gone\", says\nGraph".into()),
+            request_id: Some("r-1".into()),
+            client_request_id: Some(Uuid::from_u128(5)),
+            attempts: 2,
+            elapsed: Duration::from_millis(1_500),
+            finished_at: 1_795_456_789_123_456,
+        }
+    }
+
+    fn id(n: u128) -> AssignmentId {
+        AssignmentId::from(Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were_settled_and_places_share_them() {
+        let mut columns = Columns::default();
+        assert_eq!(columns.add(id(1)), (0, true));
+        assert_eq!(columns.add_invalid(&"x".into()), 1);
+        assert_eq!(columns.add(id(2)), (2, true));
+        assert_eq!(columns.add(id(1)), (0, false));
+        assert_eq!(columns.add(AssignmentId::from(Uuid::nil())), (3, true), "nil is an id like others");
+        let settled = Outcome { index: 2, ..outcome(id(2), Status::NotFound) };
+        columns.settle(2, &settled);
+        assert_eq!(columns.outcome(2), settled);
+        assert_eq!(columns.id(1), OutcomeId::Invalid("x".into()));
+        assert_eq!(columns.places(), [0, 1, 2, 0, 3]);
+        assert_eq!(columns.counts(columns.places()).of(Status::NotAttempted), 4);
+
+        let copy: Columns = postcard::from_bytes(&postcard::to_allocvec(&columns).unwrap()).unwrap();
+        assert_eq!(copy.outcome(2), settled);
+        assert_eq!(copy.places(), columns.places());
+    }
+
+    #[test]
+    fn many_ids_are_told_apart() {
+        let mut columns = Columns::default();
+        for n in 0..10_000 {
+            assert!(columns.add(id(n)).1);
+        }
+        for n in 0..10_000 {
+            assert_eq!(columns.add(id(n)), (u32::try_from(n).unwrap(), false));
+        }
+    }
+
+    #[test]
+    fn csv_quotes_what_needs_it() {
+        let mut columns = Columns::default();
+        columns.add(id(2));
+        columns.settle(0, &outcome(id(2), Status::NotFound));
+        let mut text = Vec::new();
+        columns.write_csv(&[0], &mut text).unwrap();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "id,index,status,http_status,code,message,request_id,client_request_id,attempts,elapsed,finished_at\n\
+             00000000-0000-0000-0000-000000000002,0,not_found,404,ResourceNotFound,\"it's \"\"gone\"\", says\nGraph\",r-1,\
+             00000000-0000-0000-0000-000000000005,2,1.500,2026-11-23T17:59:49.123Z\n"
+        );
+    }
+}

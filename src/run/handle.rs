@@ -1,0 +1,199 @@
+//! What a caller holds of a run: push ids, wait, take outcomes, stop, collect the columns.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::columns::Columns;
+use super::engine;
+use super::recent::Recent;
+use super::state::{Ledger, State, Stats, StopCause};
+use crate::assignment::{AssignmentId, InvalidId};
+use crate::client::SharedClient;
+use crate::outcome::{Counts, Outcome};
+use crate::token::TokenSource;
+
+/// What is kept of the outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All of them, for a report.
+    Collect,
+    /// All of them, and each is handed out as well.
+    CollectAndHandOut,
+    /// Each is handed out and forgotten, so that memory stays flat.
+    Stream,
+}
+
+/// What to wake up for, besides the end.
+#[derive(Clone, Copy, Debug)]
+pub struct News {
+    /// Outcomes that can be taken.
+    pub outcomes: bool,
+    /// Room for more ids.
+    pub room: bool,
+}
+
+impl News {
+    fn is_in(self, state: &State) -> bool {
+        state.is_done() || (self.outcomes && state.has_outcomes()) || (self.room && state.has_room())
+    }
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Places of the input that have ended, by status.
+    pub counts: Counts,
+    /// The figures so far.
+    pub stats: Stats,
+    /// How much longer the shared pause lasts.
+    pub pause_left: Duration,
+}
+
+/// A finished run.
+pub struct Finished {
+    /// All outcomes; empty for a stream.
+    pub columns: Columns,
+    /// The figures.
+    pub stats: Stats,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Why it stopped early, if it did.
+    pub stop: Option<StopCause>,
+}
+
+/// Shared by the caller and the engine.
+pub struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    changed_async: Notify,
+    /// Tells the engine that the caller did something.
+    pub pushed: Notify,
+}
+
+impl Shared {
+    /// The state. It is never held across a wait, and a panic cannot leave it half-changed in a way that matters more
+    /// than losing every outcome would.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tell the waiting caller that something changed.
+    pub fn wake(&self) {
+        self.changed.notify_all();
+        self.changed_async.notify_waiters();
+    }
+}
+
+/// A run under way. Dropping it ends it.
+pub struct Run {
+    shared: Arc<Shared>,
+    started: Instant,
+}
+
+impl Run {
+    /// Start a run on this runtime; it waits for ids.
+    pub fn start(runtime: &Handle, client: SharedClient, source: Arc<dyn TokenSource>, mode: Mode) -> Self {
+        let options = client.options();
+        let ledger = match mode {
+            Mode::Stream => Ledger::Window(Recent::default()),
+            Mode::Collect | Mode::CollectAndHandOut => Ledger::Columns(Box::default()),
+        };
+        let state = State::new(
+            options.limits,
+            options.batch_size,
+            options.transport.concurrency,
+            ledger,
+            mode != Mode::Collect,
+        );
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            changed_async: Notify::new(),
+            pushed: Notify::new(),
+        });
+        runtime.spawn(engine::drive(client, source, shared.clone()));
+        Self { shared, started: Instant::now() }
+    }
+
+    /// Give ids in. More than `room` are taken too, but then memory grows.
+    pub fn push(&self, input: impl IntoIterator<Item = Result<AssignmentId, InvalidId>>) {
+        self.shared.state().push(input, Instant::now());
+        self.shared.pushed.notify_one();
+    }
+
+    /// No more ids come.
+    pub fn close_input(&self) {
+        self.shared.state().close_input();
+        self.shared.pushed.notify_one();
+    }
+
+    /// How many more ids may be pushed now.
+    pub fn room(&self) -> usize {
+        self.shared.state().room()
+    }
+
+    /// Whether the run has ended.
+    pub fn is_done(&self) -> bool {
+        self.shared.state().is_done()
+    }
+
+    /// Wait, at most this long, until the run has ended or there is other news.
+    pub fn wait(&self, news: News, timeout: Duration) {
+        let state = self.shared.state();
+        // Whoever wakes us is looked at by the caller, so a poisoned or spurious wake-up does no harm.
+        drop(self.shared.changed.wait_timeout_while(state, timeout, |state| !news.is_in(state)));
+    }
+
+    /// The same as a future, without a limit.
+    pub async fn changed(&self, news: News) {
+        loop {
+            let notified = self.shared.changed_async.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if news.is_in(&self.shared.state()) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Take the outcomes that wait.
+    pub fn take(&self) -> Vec<Outcome> {
+        self.shared.state().take()
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        let now = Instant::now();
+        let state = self.shared.state();
+        Progress { counts: state.counts(), stats: state.stats(now), pause_left: state.pause_left(now) }
+    }
+
+    /// Send nothing more; what is under way may take this long.
+    pub fn stop(&self, why: &str, grace: Duration) {
+        self.shared.state().stop(StopCause::Asked(why.to_owned()), Instant::now() + grace);
+        self.shared.pushed.notify_one();
+    }
+
+    /// Collect what there is. To be called once, when the run has ended.
+    pub fn finish(&self) -> Finished {
+        let now = Instant::now();
+        let mut state = self.shared.state();
+        Finished {
+            columns: state.take_columns(),
+            stats: state.stats(now),
+            elapsed: now - self.started,
+            stop: state.stop_cause(),
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.stop("the run was given up", Duration::ZERO);
+    }
+}
