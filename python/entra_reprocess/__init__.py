@@ -24,36 +24,32 @@ The exceptions:
 See https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess
 """
 
-import atexit as _atexit
-
-from ._async_client import AsyncClient
-from ._client import Client
-from ._default import reprocess, reprocess_many
-from ._errors import (
-    AuthenticationError,
-    BadRequestError,
-    ConflictError,
-    CredentialError,
-    GraphError,
-    InvalidIdError,
-    NotFoundError,
-    PermissionDeniedError,
-    ProtocolError,
-    ReprocessError,
-    RunInterrupted,
-    RunStoppedError,
-    ServiceError,
-    ThrottledError,
-    TransportError,
-    TransportTimeoutError,
-)
-from ._native import __version__
-from ._native import shut_down as _shut_down
-from ._outcome import Outcome, Status
-from ._report import Report
-
-# Futures that are still running when the interpreter goes would crash it.
-_atexit.register(_shut_down)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._async_client import AsyncClient
+    from ._client import Client
+    from ._default import reprocess, reprocess_many
+    from ._errors import (
+        AuthenticationError,
+        BadRequestError,
+        ConflictError,
+        CredentialError,
+        GraphError,
+        InvalidIdError,
+        NotFoundError,
+        PermissionDeniedError,
+        ProtocolError,
+        ReprocessError,
+        RunInterrupted,
+        RunStoppedError,
+        ServiceError,
+        ThrottledError,
+        TransportError,
+        TransportTimeoutError,
+    )
+    from ._native import __version__
+    from ._outcome import Outcome, Status
+    from ._report import Report
 
 __all__ = [
     "AsyncClient",
@@ -82,8 +78,29 @@ __all__ = [
     "reprocess_many",
 ]
 
-for _name in __all__:
-    # Tracebacks and pickles name the public place, not the file in which it happens to be defined.
-    if hasattr(_item := globals()[_name], "__module__") and _name != "Status":
-        _item.__module__ = __name__
-del _item, _name
+_HOMES = {
+    "AsyncClient": "_async_client",
+    "Client": "_client",
+    "Outcome": "_outcome",
+    "Report": "_report",
+    "Status": "_outcome",
+    "__version__": "_native",
+    "reprocess": "_default",
+    "reprocess_many": "_default",
+}
+"""Where each public name is defined; the exceptions are in `_errors`."""
+
+
+def __getattr__(name: str) -> object:
+    # Each name is imported when it is first used, so that a script pays for what it needs and for nothing else.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f".{_HOMES.get(name, '_errors')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from . import _drive_async, _native
+from . import _native
 from ._credential import source_of
 from ._ids import length_of, refuse_lookalikes
 from ._options import checked
@@ -55,6 +55,8 @@ class AsyncClient:
     See https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess
     """
 
+    __module__ = "entra_reprocess"  # the public place, for tracebacks and pickles
+
     def __init__(
         self,
         credential: AnyCredential = None,
@@ -99,6 +101,9 @@ class AsyncClient:
         Raises:
             asyncio.CancelledError: The task was cancelled; `on_outcome` has been told what was known.
         """
+        # Imported here and below: asyncio takes longer than all the rest of the package.
+        from . import _drive_async
+
         refuse_lookalikes(ids)
         meter = meter_for(progress, length_of(ids))
         run = self._native.run(True, on_outcome is not None)
@@ -106,6 +111,8 @@ class AsyncClient:
 
     def iter_reprocess(self, ids: AsyncIds) -> AsyncIterator[Outcome]:
         """Reprocess many assignments, with `async for`: see `Client.iter_reprocess`."""
+        from . import _drive_async
+
         refuse_lookalikes(ids)
         return _drive_async.stream(lambda: self._native.run(False, True), ids)
 

@@ -63,6 +63,8 @@ class Client:
     See https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess
     """
 
+    __module__ = "entra_reprocess"  # the public place, for tracebacks and pickles
+
     def __init__(
         self,
         credential: Credential = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -54,6 +53,8 @@ def source_of(credential: object, *, for_async: bool) -> Source:
             f"credential is of type {type(credential).__name__}; give an azure-core TokenCredential, a token as str,"
             " or a callable that returns one"
         )
+    import inspect
+
     is_async = inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__)
     if is_async and not for_async:
         raise TypeError(

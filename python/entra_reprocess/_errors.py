@@ -197,3 +197,9 @@ def graph_error(
         retry_after=retry_after,
         id=id,
     )
+
+
+for _class in [kind for kind in globals().values() if isinstance(kind, type)]:
+    # Tracebacks and pickles name the public place, not the file in which it happens to be defined.
+    _class.__module__ = "entra_reprocess"
+del _class

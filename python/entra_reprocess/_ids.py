@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Iterator
-from typing import Any, Protocol
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _native
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable, Iterator
+    from uuid import UUID
 
 
 class ArrowStream(Protocol):
@@ -17,10 +19,11 @@ class ArrowStream(Protocol):
         ...
 
 
-Ids = Iterable[str | UUID] | ArrowStream
-"""What the bulk verbs take: any iterable of str or uuid.UUID, or a one-column Arrow stream."""
-AsyncIds = Ids | AsyncIterable[str | UUID]
-"""What the bulk verbs of AsyncClient take: an asynchronous iterable too."""
+if TYPE_CHECKING:
+    Ids = Iterable[str | UUID] | ArrowStream
+    """What the bulk verbs take: any iterable of str or uuid.UUID, or a one-column Arrow stream."""
+    AsyncIds = Ids | AsyncIterable[str | UUID]
+    """What the bulk verbs of AsyncClient take: an asynchronous iterable too."""
 
 
 def iterate(ids: Any) -> Iterator[object]:
@@ -46,6 +49,8 @@ def refuse_lookalikes(ids: Any) -> None:
     Raises:
         TypeError: It is a single id, a mapping or a table.
     """
+    from uuid import UUID
+
     if isinstance(ids, str | UUID):
         raise TypeError("ids is a single id; wrap it in a list, or call reprocess()")
     if isinstance(ids, bytes | bytearray | memoryview):

@@ -8,6 +8,16 @@ from typing import final
 from ._credential import Source
 from ._outcome import Outcome, Status
 
+__all__ = [
+    "ArrowTexts",
+    "NativeClient",
+    "NativeEmulator",
+    "NativeReport",
+    "NativeRun",
+    "__version__",
+    "shut_down",
+]
+
 __version__: str
 
 def shut_down() -> None: ...

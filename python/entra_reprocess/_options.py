@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from typing import Literal, TypedDict
-from urllib.parse import urlsplit
 
 Cloud = Literal["global", "usgov", "usgov-dod", "china"]
 """Which Graph: global (and US Government GCC), US Government L4, US Government L5, China."""
@@ -59,6 +58,8 @@ def _base_url_from_environment() -> str | None:
     url = os.environ.get("ENTRA_REPROCESS_BASE_URL")
     if not url:
         return None
+    from urllib.parse import urlsplit
+
     # Any file that sets an environment variable could otherwise send a token elsewhere.
     if not _is_loopback(urlsplit(url).hostname or ""):
         raise ValueError(

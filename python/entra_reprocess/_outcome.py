@@ -31,11 +31,14 @@ class Outcome:
 
     Example:
         >>> from datetime import UTC, datetime
+        >>> from entra_reprocess import Outcome
         >>> done = Outcome("d82eb508-acc4-43cc-bcf1-7c1c4a2c073b", 0, "accepted", 202, None, None,
         ...                None, None, 1, 0.1, datetime(2026, 1, 1, tzinfo=UTC))
         >>> done.ok, done.error
         (True, None)
     """
+
+    __module__ = "entra_reprocess"  # the public place, for tracebacks and pickles
 
     id: str
     index: int

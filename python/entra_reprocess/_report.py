@@ -30,6 +30,8 @@ class Report(Sequence["Outcome"]):
         (4, 3, 'rejected')
     """
 
+    __module__ = "entra_reprocess"  # the public place, for tracebacks and pickles
+
     __slots__ = ("_native",)
 
     def __init__(self, native: NativeReport) -> None:

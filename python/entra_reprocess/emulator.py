@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from time import time
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from . import _native
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
 
 EMULATOR_TOKEN = "emulator-token"  # noqa: S105 - it opens nothing but the emulator
 """The bearer token that it takes unless told otherwise. No secret."""
@@ -39,21 +42,23 @@ FORBIDDEN = Refusal(
 """The 403 that entitlement management was seen to give, to unknown ids too."""
 
 
-class AccessToken(NamedTuple):
-    """The shape of azure-core's AccessToken, without azure-core."""
-
-    token: str
-    expires_on: int
-
-
 class EmulatorCredential:
     """An azure-core TokenCredential that the emulator takes."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def get_token(self, *scopes: str, **options: object) -> AccessToken:
+    def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+        **kwargs: Any,
+    ) -> AccessToken:
         """The emulator's token, whatever the scopes."""
+        from azure.core.credentials import AccessToken
+
         return AccessToken(self._token, int(time()) + _NEVER)
 
     def __repr__(self) -> str:

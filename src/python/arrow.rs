@@ -3,6 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use arrow_array::ArrayReader;
 use arrow_array::cast::AsArray;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
 use arrow_array::ffi_stream::{ArrayStreamReader, FFI_ArrowArrayStream};
@@ -10,6 +11,7 @@ use arrow_array::{
     Array, ArrayRef, FixedSizeBinaryArray, LargeStringArray, StringArray, StringViewArray, StructArray,
     make_array,
 };
+use arrow_schema::DataType;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyList};
@@ -45,7 +47,7 @@ impl ArrowTexts {
         match next {
             None => Ok(None),
             Some(Err(message)) => Err(PyValueError::new_err(format!("the Arrow stream broke: {message}"))),
-            Some(Ok(array)) => PyList::new(py, texts(&array)?).map(Some),
+            Some(Ok(array)) => PyList::new(py, texts(&array)).map(Some),
         }
     }
 }
@@ -56,6 +58,7 @@ fn read_stream(capsule: &Bound<'_, PyAny>) -> PyResult<Arrays> {
     // SAFETY: a capsule of this name holds a valid ArrowArrayStream, which is moved out of it.
     let reader = unsafe { ArrayStreamReader::from_raw(pointer.cast::<FFI_ArrowArrayStream>().as_ptr()) };
     let reader = reader.map_err(|err| PyValueError::new_err(err.to_string()))?;
+    check(reader.field().data_type())?;
     Ok(Box::new(reader.map(|array| array.map_err(|err| err.to_string()))))
 }
 
@@ -70,39 +73,54 @@ fn read_array(schema: &Bound<'_, PyAny>, array: &Bound<'_, PyAny>) -> PyResult<A
         from_ffi(array, schema.cast::<FFI_ArrowSchema>().as_ref())
     };
     let data = data.map_err(|err| PyValueError::new_err(err.to_string()))?;
+    check(data.data_type())?;
     Ok(Box::new(std::iter::once(Ok(make_array(data)))))
 }
 
-fn texts(array: &ArrayRef) -> PyResult<Vec<Option<String>>> {
-    if let Some(table) = array.as_any().downcast_ref::<StructArray>() {
-        return match table.columns() {
-            [column] => texts(column),
-            columns => Err(PyTypeError::new_err(format!(
-                "the Arrow data has {} columns ({}); select the one that holds the ids",
-                columns.len(),
-                table.column_names().join(", ")
-            ))),
-        };
+/// Whether ids can be in data of this type; said before anything is sent.
+fn check(data_type: &DataType) -> PyResult<()> {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::FixedSizeBinary(16) => Ok(()),
+        DataType::Dictionary(_, values) => check(values),
+        DataType::Struct(columns) => match &**columns {
+            [column] => check(column.data_type()),
+            columns => {
+                let names: Vec<_> = columns.iter().map(|column| column.name().as_str()).collect();
+                Err(PyTypeError::new_err(format!(
+                    "the Arrow data has {} columns ({}); select the one that holds the ids",
+                    names.len(),
+                    names.join(", ")
+                )))
+            }
+        },
+        other => Err(PyTypeError::new_err(format!("the Arrow data is of type {other}; ids are strings"))),
     }
+}
+
+/// The texts of data of a type that was checked.
+fn texts(array: &ArrayRef) -> Vec<Option<String>> {
     macro_rules! strings {
         ($($kind:ty),*) => {
             $(if let Some(strings) = array.as_any().downcast_ref::<$kind>() {
-                return Ok(strings.iter().map(|text| text.map(str::to_owned)).collect());
+                return strings.iter().map(|text| text.map(str::to_owned)).collect();
             })*
         };
     }
     strings!(StringArray, LargeStringArray, StringViewArray);
-    if let Some(dictionary) = array.as_any_dictionary_opt() {
-        let (keys, values) = (dictionary.keys(), texts(dictionary.values())?);
+    // Without values, all keys are null, and arrow-array panics when asked for them.
+    if let Some(dictionary) = array.as_any_dictionary_opt().filter(|it| !it.values().is_empty()) {
+        let (keys, values) = (dictionary.keys(), texts(dictionary.values()));
         let places = dictionary.normalized_keys().into_iter().enumerate();
-        return Ok(places.map(|(at, key)| values.get(key).filter(|_| keys.is_valid(at))?.clone()).collect());
+        return places.map(|(at, key)| values.get(key).filter(|_| keys.is_valid(at))?.clone()).collect();
     }
     if let Some(guids) = array.as_any().downcast_ref::<FixedSizeBinaryArray>() {
         // The canonical `arrow.uuid` extension type: 16 bytes, big-endian.
-        return Ok(guids
-            .iter()
-            .map(|bytes| bytes.and_then(|bytes| Uuid::from_slice(bytes).ok()).map(|id| id.to_string()))
-            .collect());
+        let id = |bytes| Uuid::from_slice(bytes).ok().map(|id| id.to_string());
+        return guids.iter().map(|bytes| bytes.and_then(id)).collect();
     }
-    Err(PyTypeError::new_err(format!("the Arrow data is of type {}; ids are strings", array.data_type())))
+    match array.as_any().downcast_ref::<StructArray>().map(StructArray::columns) {
+        Some([column]) => texts(column),
+        // Refused by `check`; a null is refused by the run.
+        _ => vec![None; array.len()],
+    }
 }

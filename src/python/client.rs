@@ -159,7 +159,7 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
         let value: i64 = required(given, name)?.extract()?;
         u32::try_from(value).ok().filter(|value| (least..=most).contains(value)).ok_or_else(|| {
             let range =
-                if most == u32::MAX { format!("{least} or more") } else { format!("from {least} to {most}") };
+                if most > 1_000_000 { format!("{least} or more") } else { format!("from {least} to {most}") };
             PyValueError::new_err(format!("{name} is {value}; give a whole number, {range}"))
         })
     };

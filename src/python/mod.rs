@@ -30,7 +30,11 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
-        use pyo3::types::PyModuleMethods;
-        module.add("__version__", env!("CARGO_PKG_VERSION"))
+        use pyo3::types::{PyAnyMethods, PyModuleMethods};
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        // Futures that still run when the interpreter goes would crash it.
+        let shut_down = module.getattr("shut_down")?;
+        module.py().import("atexit")?.call_method1("register", (shut_down,))?;
+        Ok(())
     }
 }

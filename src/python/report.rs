@@ -1,10 +1,10 @@
 //! The columns behind `entra_reprocess.Report`, or a selection of their rows.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
@@ -117,10 +117,14 @@ impl NativeReport {
     /// Write a CSV file, UTF-8 with a header line.
     fn write_csv(&self, py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<()> {
         let path = convert::path(path)?;
-        py.detach(|| {
-            let file = File::create(path)?;
+        let written = py.detach(|| {
+            let file = File::create(&path)?;
             self.columns.write_csv(self.rows(), BufWriter::new(file))
-        })?;
-        Ok(())
+        });
+        // With number and name, as open() raises it.
+        written.map_err(|err: io::Error| match err.raw_os_error() {
+            Some(number) => PyOSError::new_err((number, err.to_string(), path)),
+            None => PyOSError::new_err(err.to_string()),
+        })
     }
 }

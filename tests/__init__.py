@@ -1,0 +1,1 @@
+"""Tests of the installed package, against real servers on loopback."""

@@ -1,0 +1,44 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from entra_reprocess import Client
+from entra_reprocess.emulator import Emulator
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test: neither ours nor a proxy."""
+    for name in ("CLOUD", "API_VERSION", "BASE_URL", "TOKEN"):
+        monkeypatch.delenv(f"ENTRA_REPROCESS_{name}", raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def graph() -> Iterator[Emulator]:
+    """An emulator with 1,000 assignments that answers at once."""
+    with Emulator(1000) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def client(graph: Emulator) -> Iterator[Client]:
+    """A client of that emulator."""
+    with Client(graph.credential, base_url=graph.url) as made:
+        yield made
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
