@@ -1,0 +1,63 @@
+# One word for each habit; CI calls the same words. Everything that is made lands in target/ and .venv/.
+
+PYTHON ?= python3
+TOOLS  := .venv/bin
+WHEELS := target/wheels
+SOURCES := $(shell git ls-files Cargo.toml Cargo.lock pyproject.toml README.md 'src/*.rs' 'python/*' 2>/dev/null)
+
+.PHONY: help demo test check soak format docs wheel clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/installed ## reprocess a thousand assignments on the embedded Graph emulator
+	@$(TOOLS)/python examples/demo.py
+
+test: .venv/ready wheel ## all tests: the core, the core without emulator, and the wheel under each Python found
+	cargo test --locked --no-default-features --quiet
+	cargo test --locked --quiet
+	$(PYTHON) scripts/test_wheel.py $(WHEELS)
+
+check: .venv/installed ## formats, lints, types and docs, with warnings as errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features --quiet -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features --quiet
+	$(TOOLS)/ruff format --check
+	$(TOOLS)/ruff check
+	$(TOOLS)/mypy
+	$(TOOLS)/python -m mypy.stubtest entra_reprocess._native
+	$(TOOLS)/python scripts/exemptions.py
+
+soak: wheel ## the long repetitions, under one Python
+	$(PYTHON) scripts/test_wheel.py $(WHEELS) --soak
+
+format: .venv/ready ## write the formats that check asks for
+	cargo fmt
+	$(TOOLS)/ruff format
+	$(TOOLS)/ruff check --fix
+
+docs: ## the documentation of the Rust core, in target/doc
+	cargo doc --locked --no-deps --all-features
+
+wheel: $(WHEELS)/stamp ## the wheel, in target/wheels
+
+clean: ## remove what was made
+	rm -rf .venv target
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(TOOLS)/python -m pip install --quiet --upgrade pip
+	$(TOOLS)/python -m pip install --quiet --group check --group test --group build
+	@touch $@
+
+$(WHEELS)/stamp: .venv/ready $(SOURCES)
+	rm -rf $(WHEELS)
+	$(TOOLS)/maturin build --quiet --release --locked --out $(WHEELS)
+	@touch $@
+
+.venv/installed: $(WHEELS)/stamp
+	$(TOOLS)/python -m pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl
+	$(TOOLS)/python -m pip install --quiet $(WHEELS)/*.whl
+	@touch $@
