@@ -81,7 +81,7 @@ impl InvalidId {
     }
 }
 
-/// At most [`SHOWN`] characters of a text, with a sign where it was cut.
+/// The first 64 characters of a text, with a sign where it was cut.
 pub fn shorten(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -87,6 +87,8 @@ def _bar(total: int | None, delay: float) -> Meter:
 
         bar = tqdm(total=total, delay=delay, unit=" ids", desc="reprocess", dynamic_ncols=True)
 
+    started = monotonic()
+
     def tell(done: int, rest: Any) -> None:
         counts, _requests, _retries, _paused, pause_left = rest
         notes = [f"{number} {status}" for status, number in counts.items() if number and status != "accepted"]
@@ -94,6 +96,8 @@ def _bar(total: int | None, delay: float) -> Meter:
             notes.append(f"throttled, {pause_left:.0f} s")
         bar.set_postfix_str(", ".join(notes), refresh=False)
         bar.update(done - bar.n)
-        bar.refresh()
+        # Also without progress: the seconds of a pause count down.
+        if monotonic() - started >= delay:
+            bar.refresh()
 
     return Meter(tell, bar.close)

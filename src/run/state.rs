@@ -369,8 +369,10 @@ impl State {
             }
         };
         self.stats.http_requests += exchange.requests;
+        // One draw for all, so that what failed together comes back together and fills a batch again.
+        let jitter = fastrand::f64();
         for (mut item, attempt) in items.into_iter().zip(exchange.results) {
-            let step = item.history.judge(&attempt, self.limits, fastrand::f64());
+            let step = item.history.judge(&attempt, self.limits, jitter);
             if let Attempt::Answered(answer) = &attempt {
                 item.last_answer = Some(answer.clone());
                 item.last_request = Some(exchange.client_request_id);
