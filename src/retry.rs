@@ -33,6 +33,8 @@ pub struct ItemAnswer {
     pub date: Option<String>,
     /// The wait that the service asked for.
     pub retry_after: Option<Duration>,
+    /// What was read, for an answer to a question.
+    pub found: Option<String>,
 }
 
 /// What one attempt brought for one item.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, Proxy, Response, Url};
+use reqwest::{Certificate, Client, Method, Proxy, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -152,9 +152,10 @@ impl Transport {
         })
     }
 
-    /// POST once. Without a body it says `Content-Length: 0`, since a service may answer 411 otherwise.
-    pub async fn post(
+    /// Send once. A POST without a body says `Content-Length: 0`, since a service may answer 411 otherwise.
+    pub async fn send(
         &self,
+        method: Method,
         url: Url,
         body: Option<Vec<u8>>,
         token: &SecretString,
@@ -167,15 +168,15 @@ impl Transport {
         if let Ok(id) = HeaderValue::from_str(&client_request_id.to_string()) {
             headers.insert("client-request-id", id);
         }
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        } else if method == Method::POST {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let request = self.http.request(method, url);
         let request = match body {
-            Some(body) => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                self.http.post(url).body(body)
-            }
-            None => {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-                self.http.post(url)
-            }
+            Some(body) => request.body(body),
+            None => request,
         };
         let _permit = self.gate.acquire().await.map_err(|_| TransportFailure::withdrawn())?;
         if !departure.leave() {

@@ -60,13 +60,18 @@ class Foreign:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_GET(self) -> None:
+                self.reply(Request("GET", self.path, self.headers.items(), b""))
+
             def do_POST(self) -> None:
                 length = self.headers.get("Content-Length")
                 body = self.rfile.read(int(length or 0))
-                request = Request("POST", self.path, self.headers.items(), body)
-                foreign.requests.append(request)
                 if length is None:
                     foreign.malformed.append("no Content-Length")
+                self.reply(Request("POST", self.path, self.headers.items(), body))
+
+            def reply(self, request: Request) -> None:
+                foreign.requests.append(request)
                 answer = foreign.outer(request) or foreign.route(request)
                 content = b"" if answer.body is None else json.dumps(answer.body).encode()
                 self.send_response(answer.status)

@@ -43,7 +43,7 @@ def test_the_code_blocks_run(
         for block in BLOCKS:
             exec(compile(block.replace(example, graph.ids[0]), str(README), "exec"), session)
         assert set(graph.executions) == set(graph.ids)
-    assert len(BLOCKS) >= 6
+    assert len(BLOCKS) >= 7
     assert Path("outcomes.csv").read_text().count("\n") == 202
     assert "not-an-id rejected" in capsys.readouterr().out
     assert session["status"] == 1 or session["report"].counts["accepted"] == 1000

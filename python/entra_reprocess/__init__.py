@@ -47,11 +47,14 @@ if TYPE_CHECKING:
         TransportError,
         TransportTimeoutError,
     )
+    from ._listed import AccessPackage, Assignment
     from ._native import __version__
     from ._outcome import Outcome, Status
     from ._report import Report
 
 __all__ = [
+    "AccessPackage",
+    "Assignment",
     "AsyncClient",
     "AuthenticationError",
     "BadRequestError",
@@ -79,6 +82,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AccessPackage": "_listed",
+    "Assignment": "_listed",
     "AsyncClient": "_async_client",
     "Client": "_client",
     "Outcome": "_outcome",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._credential import AnyCredential
     from ._feed import OnOutcome
     from ._ids import AsyncIds
+    from ._listed import AccessPackage, Assignment
     from ._options import ApiVersion, Cloud
     from ._outcome import Outcome
     from ._progress import Progress
@@ -115,6 +116,37 @@ class AsyncClient:
 
         refuse_lookalikes(ids)
         return _drive_async.stream(lambda: self._native.run(False, True), ids)
+
+    def assignments(
+        self,
+        *,
+        access_package: str | UUID | AccessPackage | None = None,
+        target: str | UUID | None = None,
+        policy: str | UUID | None = None,
+        state: str | None = None,
+        filter: str | None = None,
+    ) -> AsyncIterator[Assignment]:
+        """List access package assignments, with `async for`: see `Client.assignments`."""
+        from ._list import pages_async
+        from ._listed import assignment
+
+        listing = self._native.assignments(access_package, target, policy, state, filter)
+        return pages_async(listing, assignment, filtered=access_package is not None)
+
+    def access_packages(self, *, name: str | None = None) -> AsyncIterator[AccessPackage]:
+        """List access packages, with `async for`: see `Client.access_packages`."""
+        from ._list import pages_async
+        from ._listed import access_package
+
+        return pages_async(self._native.access_packages(name), access_package, filtered=True)
+
+    async def states(self, ids: AsyncIds) -> dict[str, str]:
+        """Read the state of many assignments: see `Client.states`. `ids` may be an asynchronous iterable."""
+        from . import _drive_async
+        from ._list import states_of
+
+        refuse_lookalikes(ids)
+        return states_of(await _drive_async.collect(self._native.read_states(), ids, meter_for(False, None), None))
 
     async def close(self) -> None:
         """Close the connections and end running calls. A credential that was given stays open."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._credential import Credential
     from ._feed import OnOutcome
     from ._ids import Ids
+    from ._listed import AccessPackage, Assignment
     from ._options import ApiVersion, Cloud
     from ._outcome import Outcome
     from ._progress import Progress
@@ -158,6 +159,87 @@ class Client:
         """
         run = self._native.run(False, True)
         return _drive.stream(run, ids)
+
+    def assignments(
+        self,
+        *,
+        access_package: str | UUID | AccessPackage | None = None,
+        target: str | UUID | None = None,
+        policy: str | UUID | None = None,
+        state: str | None = None,
+        filter: str | None = None,
+    ) -> Iterator[Assignment]:
+        """List access package assignments, expired ones included, page by page as they are asked for.
+
+        Args:
+            access_package: Only those of this access package: its GUID, or an `AccessPackage`.
+            target: Only those of the person, or other subject, with this object id.
+            policy: Only those by the assignment policy with this id.
+            state: Only those in this state: "delivering", "partiallyDelivered", "delivered", "expired" or
+                "deliveryFailed", in any case.
+            filter: Any other OData expression, such as "accessPackage/catalog/id eq '...'"; has to hold as well.
+
+        Raises:
+            ValueError: An id that is no GUID, or an unknown state; nothing was sent.
+            PermissionDeniedError: 403. A caller with catalog roles only has to name one access package.
+            ProtocolError: A page of another shape, or a link to another origin or version, which is not followed.
+            GraphError, TransportError, CredentialError: As for `reprocess`.
+
+        Example:
+            >>> from entra_reprocess import Client
+            >>> from entra_reprocess.emulator import Emulator
+            >>> with Emulator(assignments=250) as graph:
+            ...     client = Client(graph.credential, base_url=graph.url)
+            ...     package = next(client.access_packages())
+            ...     found = [item.id for item in client.assignments(access_package=package, state="delivered")]
+            >>> 0 < len(found) < 250
+            True
+
+        See https://learn.microsoft.com/graph/api/entitlementmanagement-list-assignments
+        """
+        from ._list import pages
+        from ._listed import assignment
+
+        listing = self._native.assignments(access_package, target, policy, state, filter)
+        return pages(listing, assignment, filtered=access_package is not None)
+
+    def access_packages(self, *, name: str | None = None) -> Iterator[AccessPackage]:
+        """List access packages, page by page as they are asked for.
+
+        Args:
+            name: Only those with exactly this display name.
+
+        Raises:
+            ProtocolError: As for `assignments`.
+            GraphError, TransportError, CredentialError: As for `reprocess`.
+
+        See https://learn.microsoft.com/graph/api/entitlementmanagement-list-accesspackages
+        """
+        from ._list import pages
+        from ._listed import access_package
+
+        return pages(self._native.access_packages(name), access_package, filtered=True)
+
+    def states(self, ids: Ids) -> dict[str, str]:
+        """Read the state of many assignments, in batches; changes nothing.
+
+        Args:
+            ids: As for `reprocess_many`.
+
+        Returns:
+            For each different id its state, as `Assignment.state` has it. Where it could not be read, the status with
+            which the reading ended: "not_found", "forbidden", "rejected", "failed" or "unknown".
+
+        Raises:
+            TypeError: `ids` is a single id, a mapping or a table.
+            RunStoppedError: The whole reading stopped (no token, host unreachable).
+            RunInterrupted: Ctrl-C.
+
+        See https://learn.microsoft.com/graph/api/accesspackageassignment-get
+        """
+        from ._list import states_of
+
+        return states_of(_drive.collect(self._native.read_states(), ids, meter_for(False, None), None))
 
     def close(self) -> None:
         """Close the connections and end running calls of other threads. A credential that was given stays open."""

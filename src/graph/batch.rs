@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::action::Action;
 use super::cloud::ApiVersion;
-use super::endpoint::part_url;
 use super::error::ErrorBody;
 use crate::assignment::AssignmentId;
 
@@ -24,8 +24,10 @@ struct Part {
     id: String,
     method: &'static str,
     url: String,
-    headers: ContentType,
-    body: Empty,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<ContentType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<Empty>,
 }
 
 #[derive(Serialize)]
@@ -38,20 +40,21 @@ struct ContentType {
 #[derive(Serialize)]
 struct Empty {}
 
-/// The body that reprocesses these assignments; the part at place `n` has the id `n + 1`.
+/// The body that does this with these assignments; the part at place `n` has the id `n + 1`.
 ///
 /// A POST part without body and Content-Type makes Graph refuse the whole batch (msgraph-sdk-dotnet#2628),
 /// so each has `{}` although the action takes none. That the action accepts `{}` is assumed.
-pub fn request_body(version: ApiVersion, ids: &[AssignmentId]) -> Vec<u8> {
+pub fn request_body(version: ApiVersion, action: Action, ids: &[AssignmentId]) -> Vec<u8> {
+    let is_post = action == Action::Reprocess;
     let requests = ids
         .iter()
         .enumerate()
         .map(|(place, id)| Part {
             id: (place + 1).to_string(),
-            method: "POST",
-            url: part_url(version, *id),
-            headers: ContentType { content_type: "application/json" },
-            body: Empty {},
+            method: action.method(),
+            url: action.path(version, *id),
+            headers: is_post.then_some(ContentType { content_type: "application/json" }),
+            body: is_post.then_some(Empty {}),
         })
         .collect();
     // Strings and empty objects always serialise; an empty body would be refused by the service, not executed.
@@ -69,6 +72,8 @@ pub struct PartAnswer {
     pub request_id: Option<String>,
     /// The error body, empty for a success.
     pub error: ErrorBody,
+    /// The body of a success; a reprocess has none.
+    pub body: Option<Value>,
 }
 
 /// What a batch answer says about one part.
@@ -120,15 +125,17 @@ fn read_part(response: &Value) -> PartResult {
         return PartResult::Unanswered("its part of the batch answer has no HTTP status");
     };
     let headers = response.get("headers").and_then(Value::as_object);
-    let error = match response.get("body") {
-        Some(body) if status >= 300 => ErrorBody::from_value(body),
-        _ => ErrorBody::default(),
+    let body = response.get("body").filter(|body| !body.is_null());
+    let (error, body) = match body {
+        Some(body) if status >= 300 => (ErrorBody::from_value(body), None),
+        body => (ErrorBody::default(), body.cloned()),
     };
     PartResult::Answered(PartAnswer {
         status,
         retry_after: header(headers, "retry-after"),
         request_id: header(headers, "request-id").or_else(|| error.request_id.clone()),
         error,
+        body,
     })
 }
 
@@ -170,7 +177,8 @@ mod tests {
 
     #[test]
     fn each_part_has_what_graph_asks_for() {
-        let body: Value = serde_json::from_slice(&request_body(ApiVersion::V1, &ids(2))).unwrap();
+        let body: Value =
+            serde_json::from_slice(&request_body(ApiVersion::V1, Action::Reprocess, &ids(2))).unwrap();
         assert_eq!(
             body,
             json!({"requests": [
@@ -179,6 +187,17 @@ mod tests {
                 {"id": "2", "method": "POST", "headers": {"Content-Type": "application/json"}, "body": {},
                  "url": "/identityGovernance/entitlementManagement/assignments/00000000-0000-0000-0000-000000000001/reprocess"},
             ]})
+        );
+    }
+
+    #[test]
+    fn a_read_has_neither_headers_nor_body() {
+        let body: Value =
+            serde_json::from_slice(&request_body(ApiVersion::Beta, Action::ReadState, &ids(1))).unwrap();
+        assert_eq!(
+            body,
+            json!({"requests": [{"id": "1", "method": "GET",
+             "url": "/identityGovernance/entitlementManagement/accessPackageAssignments/00000000-0000-0000-0000-000000000000"}]})
         );
     }
 

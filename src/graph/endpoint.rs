@@ -2,6 +2,7 @@
 
 use reqwest::Url;
 
+use super::action::Action;
 use super::cloud::{ApiVersion, Cloud};
 use crate::assignment::AssignmentId;
 
@@ -36,9 +37,14 @@ impl Endpoint {
         self.origin.scheme() == "https"
     }
 
-    /// The URL of the reprocess action of one assignment.
-    pub fn reprocess(&self, id: AssignmentId) -> Url {
-        self.versioned(&part_url(self.version, id))
+    /// The URL of an action on one assignment.
+    pub fn action(&self, action: Action, id: AssignmentId) -> Url {
+        self.versioned(&action.path(self.version, id))
+    }
+
+    /// The URL of a collection of entitlement management.
+    pub fn collection(&self, name: &str) -> Url {
+        self.versioned(&format!("/identityGovernance/entitlementManagement/{name}"))
     }
 
     /// The URL of `$batch`.
@@ -57,12 +63,6 @@ impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.origin, self.version.segment())
     }
-}
-
-/// The path of the action below the version, as a part of a `$batch` names it
-/// (<https://learn.microsoft.com/graph/json-batching>: relative, without the version).
-pub fn part_url(version: ApiVersion, id: AssignmentId) -> String {
-    format!("/identityGovernance/entitlementManagement/{}/{id}/reprocess", version.collection())
 }
 
 fn check(origin: &Url) -> Result<(), String> {
@@ -108,7 +108,9 @@ mod tests {
     #[test]
     fn urls_are_those_of_the_reference_pages() {
         let id = AssignmentId::parse("d82eb508-acc4-43cc-bcf1-7c1c4a2c073b").unwrap();
-        let url = |version| Endpoint::new(Cloud::China, None, version).unwrap().reprocess(id).to_string();
+        let url = |version| {
+            Endpoint::new(Cloud::China, None, version).unwrap().action(Action::Reprocess, id).to_string()
+        };
         assert_eq!(
             url(ApiVersion::Beta),
             "https://microsoftgraph.chinacloudapi.cn/beta/identityGovernance/entitlementManagement/accessPackageAssignments/d82eb508-acc4-43cc-bcf1-7c1c4a2c073b/reprocess"

@@ -1,7 +1,9 @@
 //! The wire contract of Microsoft Graph, as functions of values: no I/O lives here.
 
+pub mod action;
 pub mod batch;
 pub mod cloud;
 pub mod endpoint;
 pub mod error;
+pub mod listing;
 pub mod retry_after;

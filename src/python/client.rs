@@ -8,9 +8,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::credential::PythonSource;
+use super::listing::{self, NativeListing};
 use super::run::NativeRun;
 use super::{convert, errors, runtime};
 use crate::client::{Client, Options, SharedClient};
+use crate::graph::action::Action;
 use crate::graph::batch::MAX_PARTS;
 use crate::graph::cloud::{ApiVersion, Cloud};
 use crate::graph::endpoint::Endpoint;
@@ -75,14 +77,42 @@ impl NativeClient {
         })
     }
 
-    /// Start a run. `collect` keeps every outcome for a report, `hand_out` lets each be taken.
+    /// Start to reprocess many. `collect` keeps every outcome for a report, `hand_out` lets each be taken.
     fn run(&self, py: Python<'_>, collect: bool, hand_out: bool) -> PyResult<NativeRun> {
         let mode = match (collect, hand_out) {
             (true, false) => Mode::Collect,
             (true, true) => Mode::CollectAndHandOut,
             (false, _) => Mode::Stream,
         };
-        Ok(NativeRun::start(&runtime::handle(py)?, self.client()?, self.source(py)?, mode))
+        NativeRun::start(py, self.client()?, Action::Reprocess, self.source(py)?, mode)
+    }
+
+    /// Start to read the states of many; the message of an outcome that was accepted is the state.
+    fn read_states(&self, py: Python<'_>) -> PyResult<NativeRun> {
+        NativeRun::start(py, self.client()?, Action::ReadState, self.source(py)?, Mode::Collect)
+    }
+
+    /// List assignments.
+    #[pyo3(signature = (access_package, target, policy, state, filter))]
+    fn assignments(
+        &self,
+        py: Python<'_>,
+        access_package: Option<&Bound<'_, PyAny>>,
+        target: Option<&Bound<'_, PyAny>>,
+        policy: Option<&Bound<'_, PyAny>>,
+        state: Option<&str>,
+        filter: Option<String>,
+    ) -> PyResult<NativeListing> {
+        let endpoint = &self.options.endpoint;
+        let first = listing::assignments_url(endpoint, access_package, target, policy, state, filter)?;
+        Ok(NativeListing::new(self.client()?, self.source(py)?, first))
+    }
+
+    /// List access packages.
+    #[pyo3(signature = (name))]
+    fn access_packages(&self, py: Python<'_>, name: Option<&str>) -> PyResult<NativeListing> {
+        let first = crate::graph::listing::access_packages(&self.options.endpoint, name);
+        Ok(NativeListing::new(self.client()?, self.source(py)?, first))
     }
 
     /// End running calls and refuse new ones.

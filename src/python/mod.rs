@@ -7,6 +7,7 @@ mod credential;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod errors;
+mod listing;
 mod report;
 mod run;
 mod runtime;
@@ -21,6 +22,8 @@ mod _native {
     #[cfg(feature = "emulator")]
     #[pymodule_export]
     use super::emulator::NativeEmulator;
+    #[pymodule_export]
+    use super::listing::NativeListing;
     #[pymodule_export]
     use super::report::NativeReport;
     #[pymodule_export]

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use tokio::runtime::Handle;
 
 use super::report::NativeReport;
 use super::{convert, errors, runtime};
 use crate::client::SharedClient;
+use crate::graph::action::Action;
 use crate::run::{Mode, News, Run};
 use crate::token::TokenSource;
 
@@ -23,10 +23,16 @@ pub struct NativeRun {
 }
 
 impl NativeRun {
-    /// Start a run on this runtime.
-    pub fn start(runtime: &Handle, client: SharedClient, source: Arc<dyn TokenSource>, mode: Mode) -> Self {
-        let run = Arc::new(Run::start(runtime, client, source, mode));
-        Self { pid: std::process::id(), run: ManuallyDrop::new(run) }
+    /// Start a run.
+    pub fn start(
+        py: Python<'_>,
+        client: SharedClient,
+        action: Action,
+        source: Arc<dyn TokenSource>,
+        mode: Mode,
+    ) -> PyResult<Self> {
+        let run = Arc::new(Run::start(&runtime::handle(py)?, client, action, source, mode));
+        Ok(Self { pid: std::process::id(), run: ManuallyDrop::new(run) })
     }
 
     fn run(&self) -> PyResult<&Arc<Run>> {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::handle::Shared;
 use super::state::{Next, StopCause};
 use crate::client::{Exchange, SharedClient};
+use crate::graph::action::Action;
 use crate::token::{CredentialFailure, TokenSource};
 
 /// How long requests under way may still take once the sending has ended.
@@ -17,7 +18,7 @@ pub const GRACE: Duration = Duration::from_secs(2);
 type Landing = (u64, Result<Exchange, CredentialFailure>);
 
 /// Run until every id has its outcome.
-pub async fn drive(client: SharedClient, source: Arc<dyn TokenSource>, shared: Arc<Shared>) {
+pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSource>, shared: Arc<Shared>) {
     let end = End(shared.clone());
     let mut flights: JoinSet<Landing> = JoinSet::new();
     let closed = client.closed();
@@ -29,8 +30,9 @@ pub async fn drive(client: SharedClient, source: Arc<dyn TokenSource>, shared: A
             Next::Finished => break,
             Next::Send { flight, ids, alone, departure } => {
                 let (client, source) = (client.clone(), source.clone());
-                flights
-                    .spawn(async move { (flight, client.attempt(&ids, alone, &*source, &departure).await) });
+                flights.spawn(async move {
+                    (flight, client.attempt(action, &ids, alone, &*source, &departure).await)
+                });
             }
             Next::Wait(until) => tokio::select! {
                 Some(landing) = flights.join_next() => land(&shared, landing),

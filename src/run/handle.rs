@@ -13,6 +13,7 @@ use super::recent::Recent;
 use super::state::{Ledger, State, Stats, StopCause};
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::client::SharedClient;
+use crate::graph::action::Action;
 use crate::outcome::{Counts, Outcome};
 use crate::token::TokenSource;
 
@@ -96,7 +97,13 @@ pub struct Run {
 
 impl Run {
     /// Start a run on this runtime; it waits for ids.
-    pub fn start(runtime: &Handle, client: SharedClient, source: Arc<dyn TokenSource>, mode: Mode) -> Self {
+    pub fn start(
+        runtime: &Handle,
+        client: SharedClient,
+        action: Action,
+        source: Arc<dyn TokenSource>,
+        mode: Mode,
+    ) -> Self {
         let options = client.options();
         let ledger = match mode {
             Mode::Stream => Ledger::Window(Recent::default()),
@@ -115,7 +122,7 @@ impl Run {
             changed_async: Notify::new(),
             pushed: Notify::new(),
         });
-        runtime.spawn(engine::drive(client, source, shared.clone()));
+        runtime.spawn(engine::drive(client, action, source, shared.clone()));
         Self { shared, started: Instant::now() }
     }
 

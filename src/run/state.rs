@@ -420,7 +420,7 @@ impl State {
         let answer = item.last_answer.filter(|_| by_answer).unwrap_or_default();
         let said = match &item.history.lost {
             Some(lost) if !by_answer => Some(lost.message.clone()),
-            _ => answer.error.message,
+            _ => answer.found.or(answer.error.message),
         };
         let message = match (said, reason) {
             (Some(said), Some(reason)) => Some(format!("{said} ({reason})")),

@@ -1,0 +1,204 @@
+//! One attempt at some assignments: one HTTP exchange, two where the token had to be renewed.
+
+use reqwest::{Method, Url};
+use serde_json::Value;
+use std::time::Duration;
+use uuid::Uuid;
+
+use super::Client;
+use crate::assignment::AssignmentId;
+use crate::graph::action::Action;
+use crate::graph::batch::{self, PartResult};
+use crate::graph::error::ErrorBody;
+use crate::graph::{listing, retry_after};
+use crate::retry::{Attempt, ItemAnswer};
+use crate::token::{CredentialFailure, Lease, TokenSource};
+use crate::transport::{Answer, Departure, TransportFailure};
+
+/// What one attempt brought for each of its items, in the order in which they were asked.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Our id of the request.
+    pub client_request_id: Uuid,
+    /// One result per item.
+    pub results: Vec<Attempt>,
+    /// HTTP requests made.
+    pub requests: u64,
+}
+
+impl Client {
+    /// Send these items once: in a batch, or a single one `alone` as a plain request.
+    ///
+    /// A refused token is renewed once, and what it was refused for is sent again.
+    pub async fn attempt(
+        &self,
+        action: Action,
+        ids: &[AssignmentId],
+        alone: bool,
+        source: &dyn TokenSource,
+        departure: &Departure,
+    ) -> Result<Exchange, CredentialFailure> {
+        let lease = self.tokens.get(source).await?;
+        let mut exchange = self.exchange(action, ids, alone, &lease, departure).await;
+        let refused: Vec<usize> = exchange
+            .results
+            .iter()
+            .enumerate()
+            .filter(|(_, result)| matches!(result, Attempt::Answered(answer) if answer.status == 401))
+            .map(|(place, _)| place)
+            .collect();
+        if refused.is_empty() || !lease.renewable {
+            return Ok(exchange);
+        }
+        let lease = self.tokens.renew(&lease, source).await?;
+        let again: Vec<AssignmentId> = refused.iter().filter_map(|place| ids.get(*place).copied()).collect();
+        let second = self.exchange(action, &again, alone, &lease, departure).await;
+        for (place, result) in refused.into_iter().zip(second.results) {
+            if let Some(slot) = exchange.results.get_mut(place) {
+                *slot = result;
+            }
+        }
+        exchange.requests += second.requests;
+        exchange.client_request_id = second.client_request_id;
+        Ok(exchange)
+    }
+
+    async fn exchange(
+        &self,
+        action: Action,
+        ids: &[AssignmentId],
+        alone: bool,
+        lease: &Lease,
+        departure: &Departure,
+    ) -> Exchange {
+        // A new GUID with each request (https://learn.microsoft.com/graph/best-practices-concept).
+        let client_request_id = Uuid::new_v4();
+        let endpoint = &self.options.endpoint;
+        let (method, url, body) = match ids {
+            [id] if alone => (method_of(action), endpoint.action(action, *id), None),
+            _ => {
+                let body = batch::request_body(endpoint.version(), action, ids);
+                (Method::POST, endpoint.batch(), Some(body))
+            }
+        };
+        let batched = body.is_some();
+        let answer =
+            self.transport.send(method, url, body, &lease.secret, client_request_id, departure).await;
+        let requests = u64::from(!matches!(&answer, Err(failure) if !failure.left));
+        let results = match answer {
+            Err(failure) => vec![Attempt::Failed(failure); ids.len()],
+            Ok(answer) if batched => read_batch(action, &answer, ids.len()),
+            Ok(answer) => vec![read_plain(action, &answer)],
+        };
+        Exchange { client_request_id, results, requests }
+    }
+
+    /// GET a URL once, renewing a refused token as [`Client::attempt`] does. Gives the body of a success too.
+    pub(super) async fn get_once(
+        &self,
+        url: &Url,
+        source: &dyn TokenSource,
+    ) -> Result<(Uuid, Attempt, Vec<u8>), CredentialFailure> {
+        let mut lease = self.tokens.get(source).await?;
+        let mut renewed = false;
+        loop {
+            let client_request_id = Uuid::new_v4();
+            let departure = Departure::default();
+            let answer = self
+                .transport
+                .send(Method::GET, url.clone(), None, &lease.secret, client_request_id, &departure)
+                .await;
+            match answer {
+                Ok(answer) if answer.status == 401 && lease.renewable && !renewed => {
+                    lease = self.tokens.renew(&lease, source).await?;
+                    renewed = true;
+                }
+                Ok(answer) => {
+                    let attempt = Attempt::Answered(item_answer(&answer));
+                    return Ok((client_request_id, attempt, answer.body));
+                }
+                Err(failure) => return Ok((client_request_id, Attempt::Failed(failure), Vec::new())),
+            }
+        }
+    }
+}
+
+const fn method_of(action: Action) -> Method {
+    match action {
+        Action::Reprocess => Method::POST,
+        Action::ReadState => Method::GET,
+    }
+}
+
+fn read_plain(action: Action, answer: &Answer) -> Attempt {
+    let is_success = (200..300).contains(&answer.status);
+    // A page for people in place of an empty answer comes from a proxy or a captive portal, not from Graph.
+    let is_page = answer.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/html"));
+    if is_success && is_page && !answer.body.is_empty() {
+        return Attempt::Failed(TransportFailure::protocol(format!(
+            "the answer ({}) is a web page, not Graph's; check base_url and proxy",
+            answer.status
+        )));
+    }
+    let body = if is_success { serde_json::from_slice(&answer.body).ok() } else { None };
+    found(action, item_answer(answer), body.as_ref())
+}
+
+/// A success of a read has to hold the state; one of a reprocess holds nothing.
+fn found(action: Action, mut answer: ItemAnswer, body: Option<&Value>) -> Attempt {
+    if action == Action::ReadState && (200..300).contains(&answer.status) {
+        answer.found = body.and_then(listing::state_of);
+        if answer.found.is_none() {
+            return Attempt::Failed(TransportFailure::protocol("the answer holds no state of an assignment"));
+        }
+    }
+    Attempt::Answered(answer)
+}
+
+fn item_answer(answer: &Answer) -> ItemAnswer {
+    let error = if answer.status >= 300 { ErrorBody::from_slice(&answer.body) } else { ErrorBody::default() };
+    ItemAnswer {
+        status: answer.status,
+        request_id: answer.request_id.clone().or_else(|| error.request_id.clone()),
+        date: error.date.clone().or_else(|| answer.date.clone()),
+        retry_after: wait(answer, answer.retry_after.as_deref()),
+        error,
+        found: None,
+    }
+}
+
+fn wait(answer: &Answer, value: Option<&str>) -> Option<Duration> {
+    retry_after::parse(value?, retry_after::answered_at(answer.date.as_deref()))
+}
+
+fn read_batch(action: Action, answer: &Answer, parts: usize) -> Vec<Attempt> {
+    match answer.status {
+        200..=299 => match batch::read(&answer.body, parts) {
+            Ok(results) => results.into_iter().map(|part| read_part(action, answer, part)).collect(),
+            Err(malformed) => vec![Attempt::Failed(TransportFailure::protocol(malformed.to_string())); parts],
+        },
+        // What the whole batch is told counts for each of its parts, except a complaint about the batch itself.
+        401 | 403 | 429 | 500.. => vec![Attempt::Answered(item_answer(answer)); parts],
+        _ => vec![Attempt::BatchRefused; parts],
+    }
+}
+
+fn read_part(action: Action, answer: &Answer, part: PartResult) -> Attempt {
+    match part {
+        PartResult::Unanswered(why) => Attempt::Failed(TransportFailure::protocol(why)),
+        PartResult::Answered(part) if (300..400).contains(&part.status) => Attempt::Failed(
+            TransportFailure::protocol(format!("a part was answered with a redirect ({})", part.status)),
+        ),
+        PartResult::Answered(part) => {
+            let item = ItemAnswer {
+                status: part.status,
+                request_id: part.request_id.or_else(|| answer.request_id.clone()),
+                date: part.error.date.clone().or_else(|| answer.date.clone()),
+                retry_after: wait(answer, part.retry_after.as_deref()),
+                error: part.error,
+                found: None,
+            };
+            found(action, item, part.body.as_ref())
+        }
+    }
+}

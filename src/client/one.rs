@@ -1,0 +1,118 @@
+//! One assignment: attempts until an answer settles it.
+
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::{Client, Failure, Refusal};
+use crate::assignment::AssignmentId;
+use crate::graph::action::Action;
+use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
+use crate::retry::{Attempt, History, ItemAnswer, Step};
+use crate::token::TokenSource;
+use crate::transport::{Departure, FailureKind, TransportFailure};
+
+impl Client {
+    /// Reprocess one assignment, with retries.
+    pub async fn reprocess(&self, id: AssignmentId, source: &dyn TokenSource) -> Result<Outcome, Failure> {
+        let departure = Departure::default();
+        tokio::select! {
+            result = self.reprocess_until_settled(id, source, &departure) => result,
+            () = self.closed() => Err(closed(departure.has_left())),
+        }
+    }
+
+    async fn reprocess_until_settled(
+        &self,
+        id: AssignmentId,
+        source: &dyn TokenSource,
+        departure: &Departure,
+    ) -> Result<Outcome, Failure> {
+        let started = Instant::now();
+        let mut history = History::default();
+        loop {
+            let exchange = self
+                .attempt(Action::Reprocess, &[id], true, source, departure)
+                .await
+                .map_err(Failure::Credential)?;
+            let Some(attempt) = exchange.results.into_iter().next() else {
+                return Err(Failure::Transport(TransportFailure::protocol("no result for the request")));
+            };
+            match history.judge(&attempt, self.options.limits, fastrand::f64()) {
+                Step::Again { wait, .. } => tokio::time::sleep(wait).await,
+                Step::Settled(Status::Accepted) => {
+                    let answer = settling_answer(attempt)?;
+                    return Ok(accepted(id, answer, exchange.client_request_id, history.attempts, started));
+                }
+                Step::Settled(_) => {
+                    let answer = settling_answer(attempt)?;
+                    let client_request_id = exchange.client_request_id;
+                    return Err(Failure::Graph(Box::new(Refusal {
+                        answer,
+                        client_request_id,
+                        given_up: None,
+                    })));
+                }
+                Step::GivenUp(_, reason) => {
+                    return Err(give_up(attempt, exchange.client_request_id, history, &reason));
+                }
+            }
+        }
+    }
+}
+
+/// For a call that the closing of its client has ended.
+pub(super) fn closed(left: bool) -> Failure {
+    Failure::Transport(TransportFailure {
+        kind: FailureKind::Withdrawn,
+        left,
+        message: "the client was closed during the call".into(),
+    })
+}
+
+fn settling_answer(attempt: Attempt) -> Result<ItemAnswer, Failure> {
+    match attempt {
+        Attempt::Answered(answer) => Ok(answer),
+        Attempt::Failed(failure) => Err(Failure::Transport(failure)),
+        Attempt::BatchRefused => Ok(ItemAnswer::default()),
+    }
+}
+
+fn accepted(
+    id: AssignmentId,
+    answer: ItemAnswer,
+    client_request_id: Uuid,
+    attempts: u32,
+    started: Instant,
+) -> Outcome {
+    Outcome {
+        index: 0,
+        id: OutcomeId::Valid(id),
+        status: Status::Accepted,
+        http_status: Some(answer.status),
+        code: None,
+        message: None,
+        request_id: answer.request_id.map(Into::into),
+        client_request_id: Some(client_request_id),
+        attempts,
+        elapsed: started.elapsed(),
+        finished_at: unix_micros(),
+    }
+}
+
+/// The failure of a call for which no more attempt is made. An answer that settles nothing does not hide that an
+/// earlier attempt was lost: it may have been executed.
+pub(super) fn give_up(attempt: Attempt, client_request_id: Uuid, history: History, reason: &str) -> Failure {
+    let explained = |failure: TransportFailure| {
+        Failure::Transport(TransportFailure { message: format!("{}; {reason}", failure.message), ..failure })
+    };
+    match (history.lost, attempt) {
+        (Some(lost), _) => explained(lost),
+        (None, Attempt::Failed(failure)) => explained(failure),
+        (None, Attempt::Answered(answer)) => {
+            let given_up = Some(reason.to_owned());
+            Failure::Graph(Box::new(Refusal { answer, client_request_id, given_up }))
+        }
+        (None, Attempt::BatchRefused) => explained(TransportFailure::protocol("the batch was refused")),
+    }
+}
