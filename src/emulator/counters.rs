@@ -26,8 +26,14 @@ macro_rules! counters {
 }
 
 counters! {
+    /// TCP connections, also those on which nothing was asked.
+    connections,
+    /// TLS handshakes that failed, as they do for a client that does not trust the authority.
+    tls_failures,
     /// HTTP requests, whatever their answer.
     http_requests,
+    /// Those of them that came by HTTP/2.
+    http2_requests,
     /// The most HTTP requests that were under way at the same time.
     in_flight_peak,
     /// `$batch` calls with a valid token.

@@ -245,7 +245,7 @@ impl Shape {
         let people = self.people;
         match name {
             "accessPackage" => self.package(people.package(assignment.place)).into(),
-            "target" => self.target(people.user(assignment.place)),
+            "target" => self.target(assignment),
             "accessPackageAssignmentResourceRoles" => json!([{
                 "id": people.id(Kind::Role, assignment.place),
                 "originId": people.id(Kind::Role, people.package(assignment.place)),
@@ -256,8 +256,9 @@ impl Shape {
         }
     }
 
-    fn target(&self, user: usize) -> Value {
+    fn target(&self, assignment: Assignment) -> Value {
         let people = self.people;
+        let user = people.user(assignment.place);
         let (first, last) = people.user_name(user);
         let mut body = object(json!({
             "id": people.id(Kind::Subject, user),
@@ -277,6 +278,9 @@ impl Shape {
                 "connectedOrganizationId": null,
             }),
         }));
+        if people.is_bare(assignment.state) {
+            body.iter_mut().filter(|(name, _)| *name != "email").for_each(|(_, value)| *value = Value::Null);
+        }
         body.into()
     }
 

@@ -29,6 +29,17 @@ impl<P: Copy> Filter<P> {
     }
 }
 
+impl<P: PartialEq> Filter<P> {
+    /// Whether every entity that it finds has one and the same value of this property.
+    pub(super) fn pins(&self, property: &P) -> bool {
+        match self {
+            Self::Equals(of, _) => of == property,
+            Self::All(of) => of.iter().any(|filter| filter.pins(property)),
+            Self::Contains(..) | Self::Any(_) => false,
+        }
+    }
+}
+
 fn same(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other) || !other.is_ascii() && one.to_lowercase() == other.to_lowercase()
 }
@@ -238,6 +249,19 @@ mod tests {
         assert!(finds("displayName eq 'ÄRZTE'", "", "Ärzte"));
         assert!(finds("displayName eq ''", "", ""));
         assert!(finds("displayName eq 'a)(,b'", "", "a)(,b"));
+    }
+
+    #[test]
+    fn only_a_condition_that_always_holds_pins_a_property() {
+        for (text, expected) in [
+            ("target/objectid eq 'x'", true),
+            ("state eq 'delivered' and (target/objectid eq 'x' and state eq 'expired')", true),
+            ("target/objectid eq 'x' or target/objectid eq 'y'", false),
+            ("contains(target/objectid,'x')", false),
+            ("state eq 'x'", false),
+        ] {
+            assert_eq!(read(text).unwrap().pins(&'t'), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! HTTP around the service: the token, lengths, the headers that all answers carry, and latency.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -8,12 +9,12 @@ use std::{
     time::SystemTime,
 };
 
-use axum::{
-    Router,
-    body::{self, Body},
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
-    response::Response,
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode, Version,
+    body::{Bytes, Incoming},
+    header::{self, HeaderName, HeaderValue},
+    http::request::Parts,
 };
 use uuid::Builder;
 
@@ -43,17 +44,17 @@ const CHALLENGE: &str = concat!(
 
 /// The service with what HTTP needs beside it.
 #[derive(Debug)]
-struct Front {
-    service: Arc<Service>,
+pub(super) struct Front {
+    pub service: Arc<Service>,
     /// Number of the next request; all that is random about a request follows from it and the seed.
     serial: AtomicU64,
     in_flight: AtomicU64,
 }
 
-/// Everything goes through one handler, since the path decides only after version and token.
-pub(super) fn router(service: Arc<Service>) -> Router {
-    let front = Front { service, serial: AtomicU64::new(0), in_flight: AtomicU64::new(0) };
-    Router::new().fallback(answer).with_state(Arc::new(front))
+impl Front {
+    pub(super) fn new(service: Arc<Service>) -> Self {
+        Self { service, serial: AtomicU64::new(0), in_flight: AtomicU64::new(0) }
+    }
 }
 
 /// Counts one request as under way until it is answered or given up.
@@ -73,7 +74,11 @@ impl Drop for InFlight {
     }
 }
 
-async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
+/// Everything goes through here, since the path decides only after version and token.
+pub(super) async fn answer(
+    front: Arc<Front>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let _under_way = InFlight::new(&front);
     let service = &front.service;
     count(&service.tally.http_requests);
@@ -82,21 +87,24 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
     let latency = service.settings.latency.draw(&mut random);
     let request_id = Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid().to_string();
     let (parts, body) = request.into_parts();
+    if parts.version == Version::HTTP_2 {
+        count(&service.tally.http2_requests);
+    }
     let wall = wall_clock::now(service.settings.clock_skew);
     let trace = Trace {
         client_request_id: text(&parts.headers, "client-request-id").unwrap_or(&request_id).to_owned(),
         date: wall_clock::stamp(wall),
         request_id,
     };
-    let reply = match body::to_bytes(body, LONGEST).await {
-        Ok(payload) => judge(service, &parts, &payload, &trace, &mut random),
+    let reply = match Limited::new(body, LONGEST).collect().await {
+        Ok(body) => judge(service, &parts, &body.to_bytes(), &trace, &mut random),
         Err(_) => Reply::error(413, "RequestEntityTooLarge", "The request is too large.", &trace),
     };
     // The work is done by now: who gives up waiting cannot know it.
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    response(reply, &trace, wall)
+    Ok(response(reply, &trace, wall))
 }
 
 /// What comes before the operation: length, version and token.
@@ -108,7 +116,10 @@ fn judge(
     random: &mut fastrand::Rng,
 ) -> Reply {
     let headers = &parts.headers;
-    let measured = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key("transfer-encoding");
+    // HTTP/2 frames every body, so that its end is known without a header.
+    let measured = parts.version == Version::HTTP_2
+        || headers.contains_key(header::CONTENT_LENGTH)
+        || headers.contains_key(header::TRANSFER_ENCODING);
     if service.settings.require_length && parts.method == Method::POST && !measured {
         return Reply::error(411, "LengthRequired", "A Content-Length header is required.", trace);
     }
@@ -125,7 +136,10 @@ fn judge(
     };
     let query = parts.uri.query();
     let target = query.map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"));
-    let base = format!("http://{}", text(headers, "host").unwrap_or("127.0.0.1"));
+    // HTTP/2 names the host in the request line, HTTP/1.1 in a header.
+    let host = parts.uri.authority().map_or_else(|| text(headers, "host"), |host| Some(host.as_str()));
+    let scheme = if service.settings.tls { "https" } else { "http" };
+    let base = format!("{scheme}://{}", host.unwrap_or("localhost"));
     let call = Call {
         version,
         method: parts.method.as_str(),
@@ -159,14 +173,14 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Adds the headers that identityGovernance answers were seen to carry.
-fn response(reply: Reply, trace: &Trace, wall: SystemTime) -> Response {
+fn response(reply: Reply, trace: &Trace, wall: SystemTime) -> Response<Full<Bytes>> {
     let (kind, body) = match reply.payload {
         Payload::Empty => (None, Vec::new()),
         Payload::Json(body) => (Some("application/json"), serde_json::to_vec(&body).unwrap_or_default()),
         Payload::Written(body) => (Some("application/json"), body),
         Payload::Text(body) => (Some("text/plain"), body.into_bytes()),
     };
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     for (name, value) in [
@@ -182,7 +196,7 @@ fn response(reply: Reply, trace: &Trace, wall: SystemTime) -> Response {
     }
     let mut add = |name: &'static str, value: &str| {
         // Names come in Graph's spelling; HTTP compares them without case.
-        let name = header::HeaderName::from_bytes(name.as_bytes());
+        let name = HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
             headers.insert(name, value);
         }

@@ -1,4 +1,5 @@
-//! A local Microsoft Graph for entitlement management: reprocess, `$batch` and lists over real HTTP on 127.0.0.1.
+//! A local Microsoft Graph for entitlement management: reprocess, `$batch` and lists over real HTTP or HTTPS
+//! on 127.0.0.1.
 //!
 //! It is written from the published contract and from public logs, and shares nothing with the client of this
 //! crate, so that the two cannot agree on the same mistake. What is not documented by Microsoft is a field of
@@ -6,6 +7,7 @@
 
 mod assignments;
 mod batch;
+mod connections;
 mod counters;
 mod entity;
 mod filter;
@@ -21,6 +23,7 @@ mod server;
 mod service;
 mod settings;
 mod throttle;
+mod tls;
 mod wall_clock;
 
 pub use counters::Counters;

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     seed::{self, Kind},
-    settings::Settings,
+    settings::{AssignmentState, Settings},
 };
 
 /// Policies of each access package.
@@ -57,16 +57,33 @@ pub(super) struct People {
     seed: u64,
     packages: usize,
     users: usize,
+    bare_targets: bool,
 }
 
 impl People {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { seed: settings.seed, packages: settings.access_packages.max(1), users: settings.users.max(1) }
+        Self {
+            seed: settings.seed,
+            packages: settings.access_packages.max(1),
+            users: settings.users.max(1),
+            bare_targets: settings.bare_targets,
+        }
     }
 
     /// Number of packages.
     pub(super) fn packages(self) -> usize {
         self.packages
+    }
+
+    /// Number of users.
+    pub(super) fn users(self) -> usize {
+        self.users
+    }
+
+    /// Whether only the address of the user is known yet
+    /// (observed: microsoftgraph/microsoft-graph-docs-contrib#2664).
+    pub(super) fn is_bare(self, state: AssignmentState) -> bool {
+        self.bare_targets && state == AssignmentState::Delivering
     }
 
     /// The package of an assignment.

@@ -12,6 +12,7 @@ use super::{
     route::{Collection, Version},
     seed::{self, Kind},
     service::{Call, Service},
+    settings::Refusal,
 };
 
 /// What a list takes. `$top` and `$count` stem from generated descriptions; `$top` is taken as a page size.
@@ -20,18 +21,31 @@ const LIST: &[&str] = &["$filter", "$select", "$expand", "$top", "$count", "$ski
 impl Service {
     /// Answers one page of a collection.
     pub(super) fn list(&self, collection: Collection, call: Call<'_>, trace: &Trace) -> Reply {
-        self.page(collection, call).unwrap_or_else(|message| Reply::bad_request(&message, trace))
+        self.page(collection, call, trace).unwrap_or_else(|message| Reply::bad_request(&message, trace))
     }
 
     /// Answers the number of entities that a filter finds.
     pub(super) fn number(&self, collection: Collection, call: Call<'_>, trace: &Trace) -> Reply {
-        let counted = Options::read(query(call), &["$filter"])
-            .and_then(|options| condition(collection, call.version, &options))
-            .map(|filter| self.from(0, collection, call, filter.as_ref()).count().to_string());
-        match counted {
-            Ok(number) => Reply { payload: Payload::Text(number), ..Reply::empty(200) },
+        let filter = Options::read(query(call), &["$filter"])
+            .and_then(|options| condition(collection, call.version, &options));
+        match filter {
+            Ok(filter) if self.hides(collection, filter.as_ref()) => {
+                Reply::refusal(&Refusal::forbidden(), trace)
+            }
+            Ok(filter) => {
+                let number = self.from(0, collection, call, filter.as_ref()).count();
+                Reply { payload: Payload::Text(number.to_string()), ..Reply::empty(200) }
+            }
             Err(message) => Reply::bad_request(&message, trace),
         }
+    }
+
+    /// Whether the caller may not see what the filter could find: with catalog roles only, a list has to be filtered
+    /// on one access package (documented: entitlementmanagement-list-assignments).
+    fn hides(&self, collection: Collection, filter: Option<&Filter<Property>>) -> bool {
+        self.settings.catalog_roles_only
+            && collection == Collection::Assignments
+            && !filter.is_some_and(|filter| filter.pins(&Property::PackageId))
     }
 
     /// Answers one entity.
@@ -60,9 +74,12 @@ impl Service {
         Reply::json(body.into())
     }
 
-    fn page(&self, collection: Collection, call: Call<'_>) -> Result<Reply, String> {
+    fn page(&self, collection: Collection, call: Call<'_>, trace: &Trace) -> Result<Reply, String> {
         let options = Options::read(query(call), LIST)?;
         let filter = condition(collection, call.version, &options)?;
+        if self.hides(collection, filter.as_ref()) {
+            return Ok(Reply::refusal(&Refusal::forbidden(), trace));
+        }
         let shape = Shape::new(collection, call.version, self.people, &options)?;
         let start = options.skiptoken.as_deref().map(|token| self.unseal(token)).transpose()?;
         let most = self.settings.page_size.max(1);

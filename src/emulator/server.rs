@@ -9,15 +9,17 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::ListenerExt;
 use tokio::{runtime, sync::oneshot};
 use uuid::Uuid;
 
 use super::{
+    connections,
     counters::Counters,
-    http,
+    http::Front,
+    seed::Kind,
     service::Service,
     settings::{AssignmentState, Settings},
+    tls::Identity,
 };
 
 /// Longest time that stopping waits for calls that are being computed; those that wait are dropped at once.
@@ -38,6 +40,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Emulator {
     address: SocketAddr,
+    ca_pem: Option<String>,
     service: Arc<Service>,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
@@ -47,14 +50,19 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// The port is taken, or the system gives no socket or thread.
+    /// The port is taken, or the system gives no socket, thread or random keys.
     pub fn start(settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let threads = settings.threads.max(1);
         let service = Arc::new(Service::new(settings));
-        let router = http::router(Arc::clone(&service));
+        let settings = &service.settings;
+        let (ca_pem, tls) = match settings.tls.then(|| Identity::new(settings.http2)).transpose()? {
+            Some(identity) => (Some(identity.ca_pem), Some(identity.acceptor)),
+            None => (None, None),
+        };
+        let front = Arc::new(Front::new(Arc::clone(&service)));
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = thread::Builder::new().name("graph-emulator".into()).spawn(move || {
@@ -81,12 +89,8 @@ impl Emulator {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                // Small answers must not wait for the acknowledgement of earlier ones.
-                let listener = listener.tap_io(|socket| {
-                    let _ = socket.set_nodelay(true);
-                });
                 tokio::select! {
-                    _ = axum::serve(listener, router).into_future() => {}
+                    () = connections::serve(listener, tls, front) => {}
                     _ = stopped => {}
                 }
             });
@@ -94,12 +98,21 @@ impl Emulator {
             runtime.shutdown_timeout(GRACE);
         })?;
         is_ready.recv().map_err(io::Error::other)??;
-        Ok(Self { address, service, running: Mutex::new(Some((stop, thread))) })
+        Ok(Self { address, ca_pem, service, running: Mutex::new(Some((stop, thread))) })
     }
 
-    /// Where it listens, such as `http://127.0.0.1:41234`; paths begin with `/v1.0` or `/beta`.
+    /// Where it listens, such as `http://127.0.0.1:41234`, or with TLS `https://localhost:41234`; paths begin with
+    /// `/v1.0` or `/beta`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match self.ca_pem {
+            Some(_) => format!("https://localhost:{}", self.address.port()),
+            None => format!("http://{}", self.address),
+        }
+    }
+
+    /// With TLS, the certificate of the authority that a client has to trust, as PEM.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
     }
 
     /// The bearer token that it accepts at present.
@@ -121,6 +134,24 @@ impl Emulator {
     pub fn request_ids(&self) -> Vec<Uuid> {
         let all = &self.service.assignments;
         all.ids().iter().map(|id| all.request_id(*id)).collect()
+    }
+
+    /// The access packages: id and display name.
+    pub fn access_packages(&self) -> Vec<(Uuid, String)> {
+        let people = self.service.people;
+        (0..people.packages()).map(|n| (people.id(Kind::Package, n), people.package_name(n))).collect()
+    }
+
+    /// The users who can hold assignments: object id and mail address.
+    pub fn users(&self) -> Vec<(Uuid, String)> {
+        let people = self.service.people;
+        (0..people.users()).map(|n| (people.id(Kind::User, n), people.user_mail(n))).collect()
+    }
+
+    /// The present states of all assignments, in the order of [`Emulator::ids`].
+    pub fn states(&self) -> Vec<AssignmentState> {
+        let (all, now) = (&self.service.assignments, self.service.now());
+        (0..all.ids().len()).map(|place| all.state(place, now)).collect()
     }
 
     /// The present state of an assignment.

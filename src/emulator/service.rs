@@ -87,12 +87,30 @@ impl Service {
                 let (base, version) = (call.base, call.version.segment());
                 let uri = format!("{base}/{version}/{}", path.trim_start_matches('/'));
                 let message = format!("No HTTP resource was found that matches the request URI '{uri}'.");
-                return Reply::error(404, "", &message, trace);
+                return self.located(Reply::error(404, "", &message, trace), path);
             }
         };
-        if self.settings.forbid {
-            return Reply::refusal(&Refusal::forbidden(), trace);
+        let reply = if self.settings.forbid {
+            Reply::refusal(&Refusal::forbidden(), trace)
+        } else {
+            self.metered(operation, call, trace)
+        };
+        self.located(reply, path)
+    }
+
+    /// Names the inner host in an error of the backend, if that was asked for. Throttling comes from the gateway.
+    fn located(&self, reply: Reply, path: &str) -> Reply {
+        match &self.settings.inner_host {
+            Some(host) if reply.status >= 400 && reply.status != 429 => {
+                let path = path.trim_start_matches('/');
+                reply.with("Location", format!("https://{host}/api/v1/{path}"))
+            }
+            _ => reply,
         }
+    }
+
+    /// Answers an operation as far as the quota allows.
+    fn metered(&self, operation: Operation<'_>, call: Call<'_>, trace: &Trace) -> Reply {
         let used = match self.charge(operation.writes(), call.now) {
             Some(Verdict::Throttled { wait, used }) => return self.throttled(wait, used, trace),
             Some(Verdict::Granted { used }) => Some(used),

@@ -9,6 +9,10 @@ pub struct Settings {
     pub port: u16,
     /// Ids, names, latencies, request ids and the order of batch answers follow from it.
     pub seed: u64,
+    /// Whether it speaks TLS, with a certificate for `localhost` from a throwaway authority.
+    pub tls: bool,
+    /// Whether it speaks HTTP/2 beside HTTP/1.1: by ALPN over TLS, by prior knowledge without.
+    pub http2: bool,
     /// Worker threads of the server, at least 1.
     pub threads: usize,
     /// The bearer token that is accepted.
@@ -23,6 +27,9 @@ pub struct Settings {
     pub users: usize,
     /// The caller has no rights: every entitlement management call is refused with [`Refusal::forbidden`].
     pub forbid: bool,
+    /// The caller has roles in catalogs only, and has to filter lists of assignments on one access package;
+    /// otherwise they are refused with [`Refusal::forbidden`].
+    pub catalog_roles_only: bool,
     /// Answer to an id that no assignment or request has.
     pub unknown_id: Refusal,
     /// Answer to an id that is no GUID.
@@ -33,6 +40,10 @@ pub struct Settings {
     pub reprocessable: Vec<AssignmentState>,
     /// What an accepted reprocess does to the state.
     pub after_reprocess: AfterReprocess,
+    /// Whether the target of an assignment in `Delivering` shows nothing but its address.
+    pub bare_targets: bool,
+    /// Host, with or without port, that a `Location` on errors of entitlement management names; None: no such header.
+    pub inner_host: Option<String>,
     /// Whether the action takes a body such as `{}`; otherwise a call that carries one gets 400.
     pub accept_body: bool,
     /// Whether a POST with neither `Content-Length` nor a chunked body gets 411.
@@ -72,6 +83,8 @@ impl Default for Settings {
         Self {
             port: 0,
             seed: 0,
+            tls: false,
+            http2: true,
             threads: 2,
             token: "emulator-token".into(),
             assignments: 100,
@@ -79,6 +92,7 @@ impl Default for Settings {
             access_packages: 4,
             users: 50,
             forbid: false,
+            catalog_roles_only: false,
             unknown_id: Refusal::new(404, "ResourceNotFound", "The resource was not found."),
             invalid_id: Refusal::new(400, "BadRequest", "The id is not valid."),
             wrong_state: Refusal::new(
@@ -88,6 +102,8 @@ impl Default for Settings {
             ),
             reprocessable: vec![AssignmentState::Delivered],
             after_reprocess: AfterReprocess::StaysDelivered,
+            bare_targets: false,
+            inner_host: None,
             accept_body: true,
             require_length: true,
             write_quota: None,
