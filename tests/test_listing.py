@@ -168,7 +168,9 @@ def test_the_request(version: Any) -> None:
 
 
 def page(link: str | None, *ids: str) -> Answer:
-    return Answer(200, {"value": [{"id": item} for item in ids], **({"@odata.nextLink": link} if link is not None else {})})
+    return Answer(
+        200, {"value": [{"id": item} for item in ids], **({"@odata.nextLink": link} if link is not None else {})}
+    )
 
 
 def test_pages_may_be_empty_and_links_are_opaque() -> None:

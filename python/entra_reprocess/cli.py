@@ -28,6 +28,18 @@ def _add_emulator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, help="TCP port (default: a free one)")
     parser.add_argument("--assignments", type=int, default=100, metavar="N", help="how many it has (default: 100)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the ids follow from it (default: 0)")
+    parser.add_argument("--tls", action="store_true", help="https://localhost with a throwaway authority")
+    parser.add_argument("--page-size", type=int, default=100, metavar="N", help="of lists (default: 100)")
+    parser.add_argument(
+        "--delivering", type=float, metavar="SECONDS", help="in that state after a reprocess (default: stays Delivered)"
+    )
+    parser.add_argument("--forbid", action="store_true", help="answer 403 to everything")
+    parser.add_argument(
+        "--retry-after",
+        choices=("integer", "decimal", "date", "absent"),
+        default="integer",
+        help="its form in a 429 (default: integer)",
+    )
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="of each answer (default: 0)")
     parser.add_argument(
         "--write-quota", type=_quota, metavar="CALLS/SECONDS", help="answer 429 beyond it, such as 200/10"
@@ -49,6 +61,11 @@ def _emulator(given: argparse.Namespace) -> int:
         seed=given.seed,
         latency=given.latency,
         write_quota=given.write_quota,
+        tls=given.tls,
+        page_size=given.page_size,
+        delivering=given.delivering,
+        forbid=given.forbid,
+        retry_after=given.retry_after,
     )
     try:
         emulator.start()
@@ -59,6 +76,8 @@ def _emulator(given: argparse.Namespace) -> int:
         print(f"# {given.assignments:,} assignments; the first is {next(iter(emulator.ids), 'none')}")
         print("# In another terminal, for Client() to find it:")
         print(f"export ENTRA_REPROCESS_BASE_URL={emulator.url} ENTRA_REPROCESS_TOKEN={emulator.token}")
+        if emulator.ca_bundle is not None:
+            print(f"# and Client(ca_bundle={str(emulator.ca_bundle)!r}) to trust it")
         print("# Ctrl-C ends it.", flush=True)
         try:
             Event().wait()

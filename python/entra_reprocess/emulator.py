@@ -6,80 +6,93 @@ docs/emulator.md of the source.
 
 from __future__ import annotations
 
-from time import time
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import Literal, Self, cast
+from weakref import finalize
 
 from . import _native
-
-if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken
-
-EMULATOR_TOKEN = "emulator-token"  # noqa: S105 - it opens nothing but the emulator
-"""The bearer token that it takes unless told otherwise. No secret."""
-_NEVER = 10 * 365 * 24 * 3_600
-
-
-class Refusal(NamedTuple):
-    """An error answer that Microsoft does not document, and that can therefore be set."""
-
-    status: int
-    code: str
-    message: str
-
-
-UNKNOWN_ID = Refusal(404, "ResourceNotFound", "The resource was not found.")
-"""The documented 404 for an id that no assignment has, with an assumed code."""
-INVALID_ID = Refusal(400, "BadRequest", "The id is not valid.")
-"""The documented 400 for an id that is no GUID, with an assumed code."""
-WRONG_STATE = Refusal(400, "InvalidAssignmentState", "The assignment is not in a state that allows this.")
-"""An assumed answer for an assignment that is not Delivered."""
-FORBIDDEN = Refusal(
-    403,
-    "UnAuthorized",
-    "User is not authorized to perform the operation. Reason: The caller is not authorized.",
+from ._emulator_parts import (
+    EMULATOR_TOKEN,
+    FORBIDDEN,
+    INVALID_ID,
+    UNKNOWN_ID,
+    WRONG_STATE,
+    EmulatedPackage,
+    EmulatedUser,
+    EmulatorCredential,
+    Refusal,
+    State,
 )
-"""The 403 that entitlement management was seen to give, to unknown ids too."""
 
-
-class EmulatorCredential:
-    """An azure-core TokenCredential that the emulator takes."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def get_token(
-        self,
-        *scopes: str,
-        claims: str | None = None,
-        tenant_id: str | None = None,
-        enable_cae: bool = False,
-        **kwargs: Any,
-    ) -> AccessToken:
-        """The emulator's token, whatever the scopes."""
-        from azure.core.credentials import AccessToken
-
-        return AccessToken(self._token, int(time()) + _NEVER)
-
-    def __repr__(self) -> str:
-        return "<EmulatorCredential>"
+__all__ = [
+    "EMULATOR_TOKEN",
+    "FORBIDDEN",
+    "INVALID_ID",
+    "UNKNOWN_ID",
+    "WRONG_STATE",
+    "EmulatedPackage",
+    "EmulatedUser",
+    "Emulator",
+    "EmulatorCredential",
+    "Refusal",
+    "State",
+]
 
 
 class Emulator:
     """A Graph on 127.0.0.1 that runs from the start of the `with` block, or `start()`, to its end, or `stop()`.
 
+    With the defaults it answers at once and throttles nothing. What Microsoft does not document is a setting.
+
     Args:
-        assignments: How many delivered assignments it has; their ids follow from the seed.
+        assignments: How many assignments it has; their ids follow from the seed.
+        states: How many of them are in which state, such as `{"Expired": 3}`; the others are Delivered.
+        access_packages: Over how many packages they are spread, 1 or more.
+        users: How many users hold them, 1 or more.
+        seed: Ids, names, request ids, latencies and the order of batch answers follow from it.
+
         port: TCP port; 0 takes a free one.
-        seed: Ids, the order of batch answers and latencies follow from it.
-        latency: Seconds that each HTTP answer takes, or the least and the most of it.
+        tls: Whether it speaks TLS, as `https://localhost:port`, with a certificate of an authority of its own;
+            see `ca_bundle`.
+        http2: Whether it speaks HTTP/2 beside HTTP/1.1: by ALPN over TLS, by prior knowledge without.
+        threads: How many threads serve, 1 to 64.
+        token: The bearer token that it takes.
+        clock_skew: Seconds by which its clock is ahead (or behind, if negative).
+        latency: Seconds that each HTTP answer takes, or the least and the most of it. The work is done before.
+
         write_quota: `(calls, seconds)`: how many reprocess calls are granted in which time; None for no throttling.
+        read_quota: The same for lists and single reads.
         quota_model: "bucket" refills evenly, "window" starts anew each period.
         burst: How many calls a full bucket grants at once; None for as many as one period grants.
+        throttled_calls_count: Whether refused calls are counted too, so that immediate retries prolong the wait.
+        wait: Seconds that a 429 names; None for as long as it takes until a call can be granted.
         retry_after: How a 429 says when to come back: "integer", "decimal", "date" or "absent".
+        throttle_batches: Whether a $batch that meets an exhausted write quota is refused as a whole.
+        limit_percentage: Whether answers above 80 % of a quota carry `x-ms-throttle-limit-percentage`.
+        throttle_scope: `x-ms-throttle-scope` of each 429, such as "Tenant_Application/Write/app/tenant".
+        throttle_information: `x-ms-throttle-information` of each 429, such as "WriteLimitExceeded".
+
         forbid: Whether the caller has no rights: every call answers 403.
+        catalog_roles_only: Whether the caller has roles in catalogs only: lists of assignments answer 403 unless they
+            are filtered on one access package.
         unknown_id, invalid_id, wrong_state: The answers whose code and message Microsoft does not document.
-        token: The bearer token that it takes.
+        reprocessable: States in which an assignment may be reprocessed.
+        delivering: Seconds for which a reprocessed assignment is Delivering; None: it stays Delivered.
+        ends: The state in which that ends.
+        bare_targets: Whether the target of a Delivering assignment shows nothing but its mail address.
+        accept_body: Whether reprocess takes a body such as `{}`; otherwise it answers 400.
+        require_length: Whether an HTTP/1.1 POST without Content-Length answers 411.
+        inner_host: Host that a `Location` on errors names, as was seen; None for no such header.
+
+        shuffle: Whether the parts of a batch are answered in another order than they were sent.
+        lowercase_part_headers: Whether header names of batch parts are written in lower case.
+        page_size: Entities in one page of a list, 1 or more.
+        empty_first_page: Whether each list starts with a page that holds nothing but a link to the next one.
+        next_link_base: Scheme and host of `@odata.nextLink`; None: as the caller addressed it.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -98,38 +111,93 @@ class Emulator:
         self,
         assignments: int = 100,
         *,
-        port: int = 0,
+        states: Mapping[State, int] | None = None,
+        access_packages: int = 4,
+        users: int = 50,
         seed: int = 0,
+        port: int = 0,
+        tls: bool = False,
+        http2: bool = True,
+        threads: int = 2,
+        token: str = EMULATOR_TOKEN,
+        clock_skew: int = 0,
         latency: float | tuple[float, float] = 0.0,
         write_quota: tuple[int, float] | None = None,
+        read_quota: tuple[int, float] | None = None,
         quota_model: Literal["bucket", "window"] = "bucket",
         burst: int | None = None,
+        throttled_calls_count: bool = False,
+        wait: float | None = None,
         retry_after: Literal["integer", "decimal", "date", "absent"] = "integer",
+        throttle_batches: bool = False,
+        limit_percentage: bool = False,
+        throttle_scope: str | None = None,
+        throttle_information: str | None = None,
         forbid: bool = False,
+        catalog_roles_only: bool = False,
         unknown_id: Refusal = UNKNOWN_ID,
         invalid_id: Refusal = INVALID_ID,
         wrong_state: Refusal = WRONG_STATE,
-        token: str = EMULATOR_TOKEN,
+        reprocessable: Sequence[State] = ("Delivered",),
+        delivering: float | None = None,
+        ends: State = "Delivered",
+        bare_targets: bool = False,
+        accept_body: bool = True,
+        require_length: bool = True,
+        inner_host: str | None = None,
+        shuffle: bool = True,
+        lowercase_part_headers: bool = False,
+        page_size: int = 100,
+        empty_first_page: bool = False,
+        next_link_base: str | None = None,
     ) -> None:
         self._settings: dict[str, object] = {
             "assignments": assignments,
-            "port": port,
+            "states": dict(states or {}),
+            "access_packages": access_packages,
+            "users": users,
             "seed": seed,
+            "port": port,
+            "tls": tls,
+            "http2": http2,
+            "threads": threads,
+            "token": token,
+            "clock_skew": clock_skew,
             "latency": latency if isinstance(latency, tuple) else (latency, latency),
             "write_quota": write_quota,
+            "read_quota": read_quota,
             "quota_model": quota_model,
             "burst": burst,
+            "throttled_calls_count": throttled_calls_count,
+            "wait": wait,
             "retry_after": retry_after,
+            "throttle_batches": throttle_batches,
+            "limit_percentage": limit_percentage,
+            "throttle_scope": throttle_scope,
+            "throttle_information": throttle_information,
             "forbid": forbid,
+            "catalog_roles_only": catalog_roles_only,
             "unknown_id": tuple(unknown_id),
             "invalid_id": tuple(invalid_id),
             "wrong_state": tuple(wrong_state),
-            "token": token,
+            "reprocessable": list(reprocessable),
+            "delivering": delivering,
+            "ends": ends,
+            "bare_targets": bare_targets,
+            "accept_body": accept_body,
+            "require_length": require_length,
+            "inner_host": inner_host,
+            "shuffle": shuffle,
+            "lowercase_part_headers": lowercase_part_headers,
+            "page_size": page_size,
+            "empty_first_page": empty_first_page,
+            "next_link_base": next_link_base,
         }
         self._native: _native.NativeEmulator | None = None
+        self._ca_bundle: Path | None = None
 
     def start(self) -> Self:
-        """Start it; needed only without `with`."""
+        """Start it; needed only without `with`. One that was stopped does not start again."""
         if self._native is None:
             self._native = _native.NativeEmulator(self._settings)
         return self
@@ -138,6 +206,8 @@ class Emulator:
         """Stop it and close its connections. What it has counted can still be read."""
         if self._native is not None:
             self._native.stop()
+        if self._ca_bundle is not None:
+            self._ca_bundle.unlink(missing_ok=True)
 
     @property
     def url(self) -> str:
@@ -145,14 +215,36 @@ class Emulator:
         return self._running.url
 
     @property
+    def ca_pem(self) -> str | None:
+        """With `tls`, the certificate of its authority, as PEM."""
+        return self._running.ca_pem
+
+    @property
+    def ca_bundle(self) -> Path | None:
+        """With `tls`, a file with that certificate, for `ca_bundle=`; it is removed when the emulator stops."""
+        pem = self.ca_pem
+        if self._ca_bundle is None and pem is not None:
+            handle, name = tempfile.mkstemp(prefix="graph-emulator-", suffix=".pem")
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(pem)
+            self._ca_bundle = Path(name)
+            finalize(self, _remove, self._ca_bundle, os.getpid())
+        return self._ca_bundle
+
+    @property
     def credential(self) -> EmulatorCredential:
-        """A credential that it takes."""
-        return EmulatorCredential(self._running.token)
+        """A credential that it takes, also after `token` was set anew."""
+        native = self._running
+        return EmulatorCredential(lambda: native.token)
 
     @property
     def token(self) -> str:
-        """The bearer token that it takes."""
+        """The bearer token that it takes. Set another one, and it refuses the old one as if that had expired."""
         return self._running.token
+
+    @token.setter
+    def token(self, token: str) -> None:
+        self._running.set_token(token)
 
     @property
     def ids(self) -> list[str]:
@@ -160,13 +252,52 @@ class Emulator:
         return self._running.ids()
 
     @property
+    def request_ids(self) -> list[str]:
+        """The ids of the requests that made the assignments, in the same order."""
+        return self._running.request_ids()
+
+    @property
+    def access_packages(self) -> list[EmulatedPackage]:
+        """Its access packages."""
+        return [EmulatedPackage(*package) for package in self._running.access_packages()]
+
+    @property
+    def users(self) -> list[EmulatedUser]:
+        """The users who can hold assignments."""
+        return [EmulatedUser(*user) for user in self._running.users()]
+
+    @property
+    def states(self) -> dict[str, State]:
+        """The present state of each assignment, by its id."""
+        native = self._running
+        return dict(zip(native.ids(), cast("list[State]", native.states()), strict=True))
+
+    def state(self, assignment_id: str, /) -> State | None:
+        """The present state of one assignment; None if there is none of that id.
+
+        Raises:
+            ValueError: It is no GUID.
+        """
+        return cast("State | None", self._running.state(assignment_id))
+
+    @property
     def executions(self) -> dict[str, int]:
         """How often each assignment was really reprocessed; what never was is left out."""
         return self._running.executions()
 
     @property
+    def request_executions(self) -> dict[str, int]:
+        """How often each request was really reprocessed; what never was is left out."""
+        return self._running.request_executions()
+
+    @property
     def counters(self) -> dict[str, int]:
-        """What it has counted: http_requests, in_flight_peak, batches, parts, executed, throttled_parts and others."""
+        """What it has counted.
+
+        connections, tls_failures, http_requests, http2_requests, in_flight_peak, batches, batches_refused, parts,
+        executed (reprocess calls of assignments and requests), throttled_requests, throttled_parts,
+        writes_during_pause (sent before an announced wait was over), unauthorized, reads.
+        """
         return self._running.counters()
 
     @property
@@ -182,3 +313,9 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _remove(path: Path, owner: int) -> None:
+    # A forked child has its copy of the emulator, but not the file.
+    if os.getpid() == owner:
+        path.unlink(missing_ok=True)

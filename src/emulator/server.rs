@@ -55,7 +55,7 @@ impl Emulator {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let threads = settings.threads.max(1);
+        let threads = settings.threads.clamp(1, 64);
         let service = Arc::new(Service::new(settings));
         let settings = &service.settings;
         let (ca_pem, tls) = match settings.tls.then(|| Identity::new(settings.http2)).transpose()? {

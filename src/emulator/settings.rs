@@ -13,7 +13,7 @@ pub struct Settings {
     pub tls: bool,
     /// Whether it speaks HTTP/2 beside HTTP/1.1: by ALPN over TLS, by prior knowledge without.
     pub http2: bool,
-    /// Worker threads of the server, at least 1.
+    /// Worker threads of the server, 1 to 64.
     pub threads: usize,
     /// The bearer token that is accepted.
     pub token: String,

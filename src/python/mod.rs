@@ -6,6 +6,8 @@ mod convert;
 mod credential;
 #[cfg(feature = "emulator")]
 mod emulator;
+#[cfg(feature = "emulator")]
+mod emulator_settings;
 mod errors;
 mod listing;
 mod report;

@@ -1,0 +1,195 @@
+//! From the keywords of `entra_reprocess.emulator.Emulator` to the settings of the emulator.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::emulator::{
+    AfterReprocess, AssignmentState, Latency, Quota, QuotaModel, Refusal, RetryAfter, Settings,
+};
+
+/// The states by the names that beta uses; v1.0 begins them with a small letter.
+const STATES: [(&str, AssignmentState); 5] = [
+    ("Delivering", AssignmentState::Delivering),
+    ("PartiallyDelivered", AssignmentState::PartiallyDelivered),
+    ("Delivered", AssignmentState::Delivered),
+    ("Expired", AssignmentState::Expired),
+    ("DeliveryFailed", AssignmentState::DeliveryFailed),
+];
+
+/// The name of a state.
+pub fn state_name(of: AssignmentState) -> &'static str {
+    STATES.iter().find(|(_, state)| *state == of).map_or("", |(name, _)| *name)
+}
+
+fn state(name: &str) -> PyResult<AssignmentState> {
+    let found = STATES.iter().find(|(known, _)| *known == name);
+    found.map(|(_, state)| *state).ok_or_else(|| {
+        let known = STATES.map(|(name, _)| name).join(", ");
+        PyValueError::new_err(format!("{name:?} is no state of an assignment; give one of {known}"))
+    })
+}
+
+/// The keywords, all of which are there.
+struct Given<'a, 'py>(&'a Bound<'py, PyDict>);
+
+impl<'py> Given<'_, 'py> {
+    fn item(&self, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.0.as_any().get_item(name)
+    }
+
+    fn flag(&self, name: &str) -> PyResult<bool> {
+        self.item(name)?.extract()
+    }
+
+    fn number(&self, name: &str) -> PyResult<usize> {
+        self.item(name)?.extract()
+    }
+
+    /// A number that would be useless as 0.
+    fn positive(&self, name: &str) -> PyResult<usize> {
+        match self.number(name)? {
+            0 => Err(PyValueError::new_err(format!("{name} is 0; give 1 or more"))),
+            number => Ok(number),
+        }
+    }
+
+    fn text(&self, name: &str) -> PyResult<String> {
+        self.item(name)?.extract()
+    }
+
+    /// Text that becomes a header and could not be sent with anything else in it.
+    fn header(&self, name: &str) -> PyResult<Option<String>> {
+        let text: Option<String> = self.item(name)?.extract()?;
+        let fits = |text: &String| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if text.as_ref().is_none_or(fits) {
+            return Ok(text);
+        }
+        Err(PyValueError::new_err(format!("{name} cannot be sent in a header; give printable ASCII")))
+    }
+
+    fn refusal(&self, name: &str) -> PyResult<Refusal> {
+        let (status, code, message): (u16, String, String) = self.item(name)?.extract()?;
+        if !(400..600).contains(&status) {
+            return Err(PyValueError::new_err(format!(
+                "{name} has the status {status}; give one from 400 to 599"
+            )));
+        }
+        Ok(Refusal::new(status, code, message))
+    }
+
+    fn states(&self) -> PyResult<Vec<(AssignmentState, usize)>> {
+        let mut counts: HashMap<String, usize> = self.item("states")?.extract()?;
+        // In the order of the enumeration, so that the same mapping gives the same assignments.
+        let ordered = STATES.iter().filter_map(|(name, state)| Some((*state, counts.remove(*name)?)));
+        let ordered = ordered.collect();
+        match counts.keys().next() {
+            None => Ok(ordered),
+            Some(unknown) => state(unknown).map(|_| ordered),
+        }
+    }
+
+    fn quota(&self, name: &str) -> PyResult<Option<Quota>> {
+        let Some((calls, per)) = self.item(name)?.extract::<Option<(u32, f64)>>()? else {
+            return Ok(None);
+        };
+        let per = seconds(name, per)?;
+        if calls == 0 || per.is_zero() {
+            return Err(PyValueError::new_err(format!(
+                "{name} grants nothing; give (calls, seconds), both above 0"
+            )));
+        }
+        let burst: Option<u32> = self.item("burst")?.extract()?;
+        let quota = match self.text("quota_model")?.as_str() {
+            "window" => Quota::window(calls, per),
+            "bucket" => Quota {
+                model: QuotaModel::Bucket { burst: burst.unwrap_or(calls).max(1) },
+                ..Quota::bucket(calls, per)
+            },
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "quota_model is {other:?}; give \"bucket\" or \"window\""
+                )));
+            }
+        };
+        let wait: Option<f64> = self.item("wait")?.extract()?;
+        Ok(Some(Quota {
+            throttled_calls_count: self.flag("throttled_calls_count")?,
+            wait: wait.map(|wait| seconds("wait", wait)).transpose()?,
+            ..quota
+        }))
+    }
+
+    fn retry_after(&self) -> PyResult<RetryAfter> {
+        match self.text("retry_after")?.as_str() {
+            "integer" => Ok(RetryAfter::Seconds),
+            "decimal" => Ok(RetryAfter::Decimal),
+            "date" => Ok(RetryAfter::HttpDate),
+            "absent" => Ok(RetryAfter::Absent),
+            other => Err(PyValueError::new_err(format!(
+                "retry_after is {other:?}; give \"integer\", \"decimal\", \"date\" or \"absent\""
+            ))),
+        }
+    }
+
+    fn after_reprocess(&self) -> PyResult<AfterReprocess> {
+        let lasts: Option<f64> = self.item("delivering")?.extract()?;
+        let ends = state(&self.text("ends")?)?;
+        Ok(match lasts {
+            None => AfterReprocess::StaysDelivered,
+            Some(lasts) => AfterReprocess::Delivering { lasts: seconds("delivering", lasts)?, ends },
+        })
+    }
+}
+
+/// Reads the keywords.
+pub fn read_settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
+    let given = Given(given);
+    let (shortest, longest): (f64, f64) = given.item("latency")?.extract()?;
+    let reprocessable: Vec<String> = given.item("reprocessable")?.extract()?;
+    Ok(Settings {
+        port: given.item("port")?.extract()?,
+        tls: given.flag("tls")?,
+        http2: given.flag("http2")?,
+        threads: given.positive("threads")?,
+        seed: given.item("seed")?.extract()?,
+        token: given.text("token")?,
+        assignments: given.number("assignments")?,
+        states: given.states()?,
+        access_packages: given.positive("access_packages")?,
+        users: given.positive("users")?,
+        forbid: given.flag("forbid")?,
+        catalog_roles_only: given.flag("catalog_roles_only")?,
+        unknown_id: given.refusal("unknown_id")?,
+        invalid_id: given.refusal("invalid_id")?,
+        wrong_state: given.refusal("wrong_state")?,
+        reprocessable: reprocessable.iter().map(|name| state(name)).collect::<PyResult<_>>()?,
+        after_reprocess: given.after_reprocess()?,
+        bare_targets: given.flag("bare_targets")?,
+        inner_host: given.header("inner_host")?,
+        accept_body: given.flag("accept_body")?,
+        require_length: given.flag("require_length")?,
+        write_quota: given.quota("write_quota")?,
+        read_quota: given.quota("read_quota")?,
+        retry_after: given.retry_after()?,
+        throttle_batches: given.flag("throttle_batches")?,
+        limit_percentage: given.flag("limit_percentage")?,
+        throttle_scope: given.header("throttle_scope")?,
+        throttle_information: given.header("throttle_information")?,
+        latency: Latency { min: seconds("latency", shortest)?, max: seconds("latency", longest)? },
+        shuffle: given.flag("shuffle")?,
+        lowercase_part_headers: given.flag("lowercase_part_headers")?,
+        page_size: given.positive("page_size")?,
+        empty_first_page: given.flag("empty_first_page")?,
+        next_link_base: given.item("next_link_base")?.extract()?,
+        clock_skew: given.item("clock_skew")?.extract()?,
+    })
+}
+
+fn seconds(name: &str, value: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value)
+        .map_err(|_| PyValueError::new_err(format!("{name} is {value}; give seconds, 0 or more")))
+}
