@@ -6,6 +6,8 @@
     reason = "clippy.toml allows these in tests, which does not reach the helpers between them"
 )]
 
+use std::time::{Duration, Instant};
+
 use entra_reprocess::emulator::{Emulator, Refusal, Settings};
 use reqwest::{Certificate, Client, ClientBuilder, Response, Version};
 use serde_json::Value;
@@ -51,6 +53,11 @@ async fn tls_is_trusted_by_its_authority_alone_and_offers_http2() {
     let other = Emulator::start(Settings { tls: true, ..Settings::default() }).unwrap();
     let stranger = client(&other).build().unwrap();
     assert!(stranger.get(emulator.url()).send().await.is_err());
+    // The client gives up before the server has read why.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while emulator.counters().tls_failures == 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     assert_eq!(emulator.counters().tls_failures, 1);
 }
 

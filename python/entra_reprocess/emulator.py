@@ -83,7 +83,7 @@ class Emulator:
         reprocessable: States in which an assignment may be reprocessed.
         delivering: Seconds for which a reprocessed assignment is Delivering; None: it stays Delivered.
         ends: The state in which that ends.
-        bare_targets: Whether the target of a Delivering assignment shows nothing but its mail address.
+        bare_targets: Whether the target of a Delivering assignment shows a mail address, but no name and no id.
         accept_body: Whether reprocess takes a body such as `{}`; otherwise it answers 400.
         require_length: Whether an HTTP/1.1 POST without Content-Length answers 411.
         inner_host: Host that a `Location` on errors names, as was seen; None for no such header.

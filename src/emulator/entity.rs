@@ -279,7 +279,9 @@ impl Shape {
             }),
         }));
         if people.is_bare(assignment.state) {
-            body.iter_mut().filter(|(name, _)| *name != "email").for_each(|(_, value)| *value = Value::Null);
+            for name in ["displayName", "objectId", "principalName"] {
+                body.insert(name.into(), Value::Null);
+            }
         }
         body.into()
     }

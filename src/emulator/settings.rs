@@ -40,7 +40,7 @@ pub struct Settings {
     pub reprocessable: Vec<AssignmentState>,
     /// What an accepted reprocess does to the state.
     pub after_reprocess: AfterReprocess,
-    /// Whether the target of an assignment in `Delivering` shows nothing but its address.
+    /// Whether the target of an assignment in `Delivering` shows an address, but neither name nor object id.
     pub bare_targets: bool,
     /// Host, with or without port, that a `Location` on errors of entitlement management names; None: no such header.
     pub inner_host: Option<String>,
