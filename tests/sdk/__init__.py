@@ -1,0 +1,1 @@
+"""Microsoft's own SDKs against the emulator: what was not written here has to get along with it."""
