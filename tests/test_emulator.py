@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import ssl
 import time
 import urllib.error
@@ -16,6 +17,7 @@ import pytest
 from entra_reprocess import Client, NotFoundError, ReprocessError
 from entra_reprocess.emulator import FORBIDDEN, Emulator, Refusal
 
+PAGE = Path(__file__).parent.parent / "docs" / "emulator.md"
 ROOT = "/v1.0/identityGovernance/entitlementManagement/"
 
 
@@ -178,6 +180,18 @@ def test_every_setting_is_described() -> None:
     described = inspect.getdoc(Emulator) or ""
     for name in inspect.signature(Emulator).parameters:
         assert f"{name}:" in described or f"{name}," in described, name
+
+
+def test_its_page_names_every_setting_and_its_examples_run() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name in inspect.signature(Emulator).parameters:
+        assert f"`{name}" in text, name
+    first, second = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile(first, str(PAGE), "exec"), {})
+    session: dict[str, Any] = {}
+    exec(compile(second, str(PAGE), "exec"), session)
+    with Emulator(**session["test_the_nightly_job"].pytestmark[0].kwargs) as graph:
+        session["test_the_nightly_job"](graph)
 
 
 def test_it_has_to_be_started() -> None:
