@@ -43,6 +43,24 @@ def test_the_emulator_runs_until_ctrl_c() -> None:
     assert "executed 1 in 1 requests" in out
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process there")
+def test_the_emulator_says_how_to_trust_it() -> None:
+    arguments = [command(), "emulator", "--tls", "--seed", "3", "--delivering", "60", "--page-size", "9"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        head = "".join(process.stdout.readline() for _ in range(5))
+        url = re.search(r"BASE_URL=(https://localhost:\d+)", head)
+        bundle = re.search(r"ca_bundle='([^']+)'", head)
+        assert url is not None
+        assert bundle is not None
+        with Emulator(1, seed=3) as same:
+            assert reprocess(same.ids[0], base_url=url[1], credential=same.token, ca_bundle=bundle[1]).ok
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 0, err
+    assert not Path(bundle[1]).exists()
+
+
 def test_bad_arguments_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["emulator", "--write-quota", "many"], ["nothing"]):
         with pytest.raises(SystemExit) as ended:
