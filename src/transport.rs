@@ -42,6 +42,8 @@ pub struct Answer {
     pub date: Option<String>,
     /// `Retry-After`, as sent.
     pub retry_after: Option<String>,
+    /// `x-ms-throttle-limit-percentage`: how much of a limit is used up, sent above 0.8 only.
+    pub near_limit: Option<f64>,
     /// `Content-Type`, as sent.
     pub content_type: Option<String>,
     /// The body, whole.
@@ -195,6 +197,7 @@ impl Transport {
             request_id: text("request-id"),
             date: text("date"),
             retry_after: text("retry-after"),
+            near_limit: text("x-ms-throttle-limit-percentage").and_then(|share| share.trim().parse().ok()),
             content_type: text("content-type"),
             body: Vec::new(),
         };

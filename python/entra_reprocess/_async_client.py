@@ -34,7 +34,7 @@ class AsyncClient:
     Args:
         credential: As for `Client`; also an asynchronous azure-core credential or a coroutine function. None takes
             the synchronous DefaultAzureCredential, in a thread.
-        cloud, api_version, base_url, concurrency, batch_size, max_retries, max_wait, timeout, proxy, ca_bundle:
+        cloud, api_version, base_url, concurrency, batch_size, rate, max_retries, max_wait, timeout, proxy, ca_bundle:
             As for `Client`.
 
     Raises:
@@ -67,6 +67,7 @@ class AsyncClient:
         base_url: str | None = None,
         concurrency: int = 8,
         batch_size: int = 20,
+        rate: float | None = None,
         max_retries: int = 8,
         max_wait: float = 600.0,
         timeout: float = 30.0,
@@ -80,6 +81,7 @@ class AsyncClient:
                 "base_url": base_url,
                 "concurrency": concurrency,
                 "batch_size": batch_size,
+                "rate": rate,
                 "max_retries": max_retries,
                 "max_wait": max_wait,
                 "timeout": timeout,

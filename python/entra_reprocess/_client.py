@@ -42,6 +42,7 @@ class Client:
             `ENTRA_REPROCESS_BASE_URL`, which may name this machine only.
         concurrency: HTTP requests in flight at the most, 1 or more.
         batch_size: Items in one $batch, 1 to 20; 1 sends plain POSTs.
+        rate: Items a second at the most, from the first request on; None adapts to the service.
         max_retries: Retries for each item after its first attempt, 0 or more.
         max_wait: Seconds; an item that is told to wait longer fails with that reason.
         timeout: Seconds for one HTTP exchange, above 0.
@@ -75,6 +76,7 @@ class Client:
         base_url: str | None = None,
         concurrency: int = 8,
         batch_size: int = 20,
+        rate: float | None = None,
         max_retries: int = 8,
         max_wait: float = 600.0,
         timeout: float = 30.0,
@@ -88,6 +90,7 @@ class Client:
                 "base_url": base_url,
                 "concurrency": concurrency,
                 "batch_size": batch_size,
+                "rate": rate,
                 "max_retries": max_retries,
                 "max_wait": max_wait,
                 "timeout": timeout,

@@ -19,6 +19,7 @@ class Options(TypedDict, total=False):
     base_url: str | None
     concurrency: int
     batch_size: int
+    rate: float | None
     max_retries: int
     max_wait: float
     timeout: float
@@ -36,18 +37,22 @@ def checked(options: Options) -> dict[str, object]:
     _expect(options, "a str", str, "cloud", "api_version", "base_url", "proxy")
     _expect(options, "an int", int, "concurrency", "batch_size", "max_retries")
     _expect(options, "a number of seconds", (int, float), "max_wait", "timeout")
+    _expect(options, "a number of items a second", (int, float), "rate")
     _expect(options, "a path", (str, os.PathLike), "ca_bundle")
-    result: dict[str, object] = dict(options)
+    result: dict[str, object] = {"rate": None, **options}
     result["cloud"] = options.get("cloud") or os.environ.get("ENTRA_REPROCESS_CLOUD") or "global"
     result["api_version"] = options.get("api_version") or os.environ.get("ENTRA_REPROCESS_API_VERSION") or "beta"
     result["base_url"] = options.get("base_url") or _base_url_from_environment()
     return result
 
 
+_NEVER_NONE = {"concurrency", "batch_size", "max_retries", "max_wait", "timeout"}
+
+
 def _expect(options: Options, kind: str, types: type | tuple[type, ...], *names: str) -> None:
     for name in names:
         value = options.get(name)
-        if value is None and name in {"cloud", "api_version", "base_url", "proxy", "ca_bundle"}:
+        if value is None and name not in _NEVER_NONE:
             continue
         # A bool is an int to Python, and never what was meant here.
         if not isinstance(value, types) or isinstance(value, bool):

@@ -24,6 +24,8 @@ pub struct Exchange {
     pub results: Vec<Attempt>,
     /// HTTP requests made.
     pub requests: u64,
+    /// `x-ms-throttle-limit-percentage`, where it came.
+    pub near_limit: Option<f64>,
 }
 
 impl Client {
@@ -85,12 +87,13 @@ impl Client {
         let answer =
             self.transport.send(method, url, body, &lease.secret, client_request_id, departure).await;
         let requests = u64::from(!matches!(&answer, Err(failure) if !failure.left));
+        let near_limit = answer.as_ref().ok().and_then(|answer| answer.near_limit);
         let results = match answer {
             Err(failure) => vec![Attempt::Failed(failure); ids.len()],
             Ok(answer) if batched => read_batch(action, &answer, ids.len()),
             Ok(answer) => vec![read_plain(action, &answer)],
         };
-        Exchange { client_request_id, results, requests }
+        Exchange { client_request_id, results, requests, near_limit }
     }
 
     /// GET a URL once, renewing a refused token as [`Client::attempt`] does. Gives the body of a success too.

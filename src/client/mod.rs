@@ -3,8 +3,9 @@
 mod attempt;
 mod listing;
 mod one;
+mod slot;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -12,7 +13,9 @@ use uuid::Uuid;
 pub use attempt::Exchange;
 pub use listing::Listing;
 
+use crate::graph::action::Action;
 use crate::graph::endpoint::Endpoint;
+use crate::pace::Pace;
 use crate::retry::{ItemAnswer, Limits};
 use crate::token::{CredentialFailure, TokenCache};
 use crate::transport::{Transport, TransportFailure, TransportOptions};
@@ -26,6 +29,8 @@ pub struct Options {
     pub scope: String,
     /// Items in one batch, 1 to 20; 1 sends plain requests.
     pub batch_size: usize,
+    /// Items a second at the most; without one the service alone decides.
+    pub rate: Option<f64>,
     /// How long and how often to try.
     pub limits: Limits,
     /// How to reach the endpoint.
@@ -62,6 +67,8 @@ pub struct Client {
     options: Options,
     transport: Transport,
     tokens: TokenCache,
+    /// Writes and reads have quotas of their own.
+    paces: [Arc<Mutex<Pace>>; 2],
     closed: watch::Sender<bool>,
 }
 
@@ -73,12 +80,26 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, String> {
         let transport = Transport::new(&options.transport, &options.endpoint.batch())?;
         let tokens = TokenCache::new(options.scope.clone());
-        Ok(Self { options, transport, tokens, closed: watch::Sender::new(false) })
+        let pace = || {
+            let concurrency = options.transport.concurrency;
+            Arc::new(Mutex::new(Pace::new(options.batch_size, concurrency, options.rate)))
+        };
+        let paces = [pace(), pace()];
+        Ok(Self { options, transport, tokens, paces, closed: watch::Sender::new(false) })
     }
 
     /// The options in use.
     pub const fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The pace that all calls of this kind share.
+    pub fn pace(&self, action: Action) -> Arc<Mutex<Pace>> {
+        let [writes, reads] = &self.paces;
+        match action {
+            Action::Reprocess => writes.clone(),
+            Action::ReadState => reads.clone(),
+        }
     }
 
     /// End all running calls; later ones are refused by the caller.

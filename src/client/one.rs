@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{Client, Failure, Refusal};
 use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
+use crate::landing::Landing;
 use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
 use crate::retry::{Attempt, History, ItemAnswer, Step};
 use crate::token::TokenSource;
@@ -31,6 +32,7 @@ impl Client {
         let started = Instant::now();
         let mut history = History::default();
         loop {
+            let slot = self.slot(Action::Reprocess).await;
             let exchange = self
                 .attempt(Action::Reprocess, &[id], true, source, departure)
                 .await
@@ -38,7 +40,11 @@ impl Client {
             let Some(attempt) = exchange.results.into_iter().next() else {
                 return Err(Failure::Transport(TransportFailure::protocol("no result for the request")));
             };
-            match history.judge(&attempt, self.options.limits, fastrand::f64()) {
+            let step = history.judge(&attempt, self.options.limits, fastrand::f64());
+            let mut landing = Landing { near_limit: exchange.near_limit, ..Landing::default() };
+            landing.count(&attempt, &step);
+            slot.landed(landing);
+            match step {
                 Step::Again { wait, .. } => tokio::time::sleep(wait).await,
                 Step::Settled(Status::Accepted) => {
                     let answer = settling_answer(attempt)?;

@@ -211,6 +211,7 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
     let most_parts = u32::try_from(MAX_PARTS).unwrap_or(u32::MAX);
     Ok(Options {
         scope: cloud.scope(),
+        rate: read_rate(given)?,
         batch_size: number("batch_size", 1, most_parts)? as usize,
         limits: Limits {
             max_retries: number("max_retries", 0, u32::MAX - 1)?,
@@ -229,6 +230,15 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
         },
         endpoint,
     })
+}
+
+/// Items a second; nothing slower than one in a day makes sense.
+fn read_rate(given: &Bound<'_, PyDict>) -> PyResult<Option<f64>> {
+    let Some(rate) = required(given, "rate")?.extract::<Option<f64>>()? else { return Ok(None) };
+    if rate.is_finite() && rate >= 1e-5 {
+        return Ok(Some(rate));
+    }
+    Err(PyValueError::new_err(format!("rate is {rate}; give items a second, more than 0, or None to adapt")))
 }
 
 /// Longer waits are mistakes, and would overflow the clock's arithmetic.

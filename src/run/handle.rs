@@ -113,6 +113,7 @@ impl Run {
             options.limits,
             options.batch_size,
             options.transport.concurrency,
+            client.pace(action),
             ledger,
             mode != Mode::Collect,
         );

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,14 +12,17 @@ use super::columns::Columns;
 use super::recent::Recent;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::client::Exchange;
+use crate::landing::Landing;
 use crate::outcome::{Counts, Outcome, OutcomeId, Status, unix_micros};
-use crate::pace::Pace;
+use crate::pace::{Pace, Permit};
 use crate::retry::{Attempt, History, ItemAnswer, Limits, Step};
 use crate::token::CredentialFailure;
 use crate::transport::{Departure, FailureKind, TransportFailure};
 
 /// How long a batch that is not full waits for more input.
 const LINGER: Duration = Duration::from_millis(50);
+/// How soon to look again where other calls of the client hold the whole window.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a run stopped before its end.
 #[derive(Clone, Debug)]
@@ -99,6 +102,7 @@ pub enum Ledger {
 struct Flight {
     items: Vec<Item>,
     departure: Arc<Departure>,
+    sent: Instant,
 }
 
 /// What the engine does next.
@@ -144,7 +148,10 @@ pub struct State {
     flights: HashMap<u64, Flight>,
     underway: usize,
     stop: Option<(StopCause, Instant)>,
-    pace: Pace,
+    /// Shared by all calls of the client.
+    pace: Arc<Mutex<Pace>>,
+    /// What the pace had paused before this run.
+    paused_before: Duration,
     ledger: Ledger,
     /// How often a row's id was repeated, where it was.
     repeats: HashMap<u32, u64>,
@@ -160,9 +167,11 @@ impl State {
         limits: Limits,
         batch_size: usize,
         concurrency: usize,
+        pace: Arc<Mutex<Pace>>,
         ledger: Ledger,
         hand_out: bool,
     ) -> Self {
+        let paused_before = pace.lock().unwrap_or_else(PoisonError::into_inner).paused(Instant::now());
         Self {
             limits,
             batch_size: batch_size.max(1),
@@ -175,7 +184,8 @@ impl State {
             flights: HashMap::new(),
             underway: 0,
             stop: None,
-            pace: Pace::default(),
+            pace,
+            paused_before,
             ledger,
             repeats: HashMap::new(),
             outbox: hand_out.then(VecDeque::new),
@@ -309,9 +319,6 @@ impl State {
         if self.flights.len() >= self.concurrency {
             return Next::Wait(None);
         }
-        if let Some(until) = self.pace.paused_until(now) {
-            return Next::Wait(Some(until));
-        }
         match self.ready.front() {
             Some(first) if first.alone || self.ready.len() >= self.batch_size || !self.open => self.send(now),
             // Input that comes slowly must not wait for a full batch for ever.
@@ -321,10 +328,22 @@ impl State {
         }
     }
 
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn send(&mut self, now: Instant) -> Next {
         let alone = self.ready.front().is_some_and(|first| first.alone);
+        let wanted = if alone { 1 } else { self.ready.len().min(self.batch_size) };
+        let permit = self.pace().permit(now, wanted);
+        let most = match permit {
+            Permit::Send(most) => most,
+            Permit::At(until) => return Next::Wait(Some(until)),
+            Permit::AfterAnswer if self.flights.is_empty() => return Next::Wait(Some(now + LOOK_AGAIN)),
+            Permit::AfterAnswer => return Next::Wait(None),
+        };
         let mut items = Vec::new();
-        while items.len() < if alone { 1 } else { self.batch_size } {
+        while items.len() < most {
             match self.ready.pop_front() {
                 Some(item) if item.alone == alone => items.push(item),
                 Some(other) => {
@@ -341,7 +360,8 @@ impl State {
         let departure = Arc::new(Departure::default());
         let flight = self.next_number();
         self.underway += items.len();
-        self.flights.insert(flight, Flight { items, departure: departure.clone() });
+        self.pace().sent(now, items.len());
+        self.flights.insert(flight, Flight { items, departure: departure.clone(), sent: now });
         Next::Send { flight, ids, alone, departure }
     }
 
@@ -358,11 +378,13 @@ impl State {
         now: Instant,
         grace: Duration,
     ) {
-        let Some(Flight { items, .. }) = self.flights.remove(&flight) else { return };
+        let Some(Flight { items, sent, .. }) = self.flights.remove(&flight) else { return };
         self.underway -= items.len();
+        let mut landing = Landing::default();
         let exchange = match result {
             Ok(exchange) => exchange,
             Err(failure) => {
+                self.pace().landed(now, sent, Landing::lost(items.len()));
                 self.stop(StopCause::Credential(failure), now + grace);
                 self.ready.extend(items);
                 return;
@@ -373,6 +395,7 @@ impl State {
         let jitter = fastrand::f64();
         for (mut item, attempt) in items.into_iter().zip(exchange.results) {
             let step = item.history.judge(&attempt, self.limits, jitter);
+            landing.count(&attempt, &step);
             if let Attempt::Answered(answer) = &attempt {
                 item.last_answer = Some(answer.clone());
                 item.last_request = Some(exchange.client_request_id);
@@ -390,9 +413,8 @@ impl State {
                     }
                 }
                 Step::Again { wait, everybody, alone } => {
-                    if everybody {
-                        self.pace.pause(now, wait);
-                    }
+                    // Who was throttled is held back by the pace, together with everybody else.
+                    let wait = if everybody { Duration::ZERO } else { wait };
                     item.alone |= alone;
                     self.delay(item, now + wait);
                 }
@@ -407,6 +429,8 @@ impl State {
                 }
             }
         }
+        landing.near_limit = exchange.near_limit;
+        self.pace().landed(now, sent, landing);
     }
 
     fn delay(&mut self, item: Item, ready_at: Instant) {
@@ -459,6 +483,7 @@ impl State {
         let reason = self.stop.as_ref().map_or_else(|| "the run ended".to_owned(), |(cause, _)| cause.text());
         let flights: Vec<Flight> = self.flights.drain().map(|(_, flight)| flight).collect();
         for flight in flights {
+            self.pace().landed(now, flight.sent, Landing::lost(flight.items.len()));
             let left = flight.departure.has_left();
             for item in flight.items {
                 self.cut_short(item, &reason, left, now);
@@ -471,7 +496,7 @@ impl State {
         for Reverse(delayed) in std::mem::take(&mut self.delayed).into_sorted_vec() {
             self.cut_short(delayed.item, &reason, false, now);
         }
-        self.stats.paused = self.pace.paused(now);
+        self.stats.paused = self.paused(now);
         self.done = true;
     }
 
@@ -510,13 +535,17 @@ impl State {
 
     /// The figures so far.
     pub fn stats(&self, now: Instant) -> Stats {
-        let paused = if self.done { self.stats.paused } else { self.pace.paused(now) };
+        let paused = if self.done { self.stats.paused } else { self.paused(now) };
         Stats { paused, ..self.stats }
     }
 
     /// How much longer the shared pause lasts.
     pub fn pause_left(&self, now: Instant) -> Duration {
-        self.pace.paused_until(now).map_or(Duration::ZERO, |until| until - now)
+        self.pace().paused_until(now).map_or(Duration::ZERO, |until| until - now)
+    }
+
+    fn paused(&self, now: Instant) -> Duration {
+        self.pace().paused(now).saturating_sub(self.paused_before)
     }
 
     /// Why the run stopped, if it did.
