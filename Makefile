@@ -5,7 +5,7 @@ TOOLS  := .venv/bin
 WHEELS := target/wheels
 SOURCES := $(shell git ls-files Cargo.toml Cargo.lock pyproject.toml README.md 'src/*.rs' 'python/*' 2>/dev/null)
 
-.PHONY: help demo test check soak format docs wheel clean
+.PHONY: help demo test check soak contract format docs wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,10 @@ check: .venv/installed ## formats, lints, types and docs, with warnings as error
 
 soak: wheel ## the long repetitions, under one Python
 	$(PYTHON) scripts/test_wheel.py $(WHEELS) --soak
+
+contract: wheel ## emulator and client against the published OpenAPI, and under Microsoft's SDKs (hundreds of MB)
+	$(PYTHON) scripts/test_wheel.py $(WHEELS) --group contract
+	$(PYTHON) scripts/test_wheel.py $(WHEELS) --group sdk
 
 format: .venv/ready ## write the formats that check asks for
 	cargo fmt

@@ -24,6 +24,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("wheels", type=Path, help="the folder that holds the wheel")
     parser.add_argument("--soak", action="store_true", help="only the long repetitions, under one Python")
+    parser.add_argument(
+        "--group", choices=["contract", "sdk"], help="only these tests, with their packages, under one Python"
+    )
     given = parser.parse_args()
     (wheel,) = given.wheels.glob("*.whl")
     size = wheel.stat().st_size / 1e6
@@ -35,8 +38,12 @@ def main() -> int:
     print("Python: " + ", ".join(f"{version} ({path})" for version, path in found.items()), flush=True)
     if given.soak:
         version, interpreter = next(iter(found.items()))
-        return test(version, interpreter, wheel, ["-m", "soak"])
-    return max(test(version, interpreter, wheel, []) for version, interpreter in found.items())
+        return run_tests(version, interpreter, wheel, ["-m", "soak"])
+    if given.group:
+        os.environ[f"ENTRA_REPROCESS_{given.group.upper()}_TESTS"] = "1"
+        version, interpreter = next(iter(found.items()))
+        return run_tests(version, interpreter, wheel, [f"tests/{given.group}"], group=given.group)
+    return max(run_tests(version, interpreter, wheel, []) for version, interpreter in found.items())
 
 
 def interpreters() -> dict[str, str]:
@@ -56,15 +63,15 @@ def interpreters() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: VERSIONS.index(item[0])))
 
 
-def test(version: str, interpreter: str, wheel: Path, options: list[str]) -> int:
+def run_tests(version: str, interpreter: str, wheel: Path, options: list[str], group: str = "test") -> int:
     """Run pytest against the wheel; gives its exit code."""
-    home = ROOT / "target" / "venvs" / version
+    home = ROOT / "target" / "venvs" / (version if group == "test" else f"{version}-{group}")
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
     ready = home / "ready"
     if not ready.exists() or ready.stat().st_mtime < (ROOT / "pyproject.toml").stat().st_mtime:
         subprocess.run([interpreter, "-m", "venv", "--clear", str(home)], check=True)
         pip(python, "--upgrade", "pip")
-        pip(python, "--group", f"{ROOT / 'pyproject.toml'}:test")
+        pip(python, "--group", f"{ROOT / 'pyproject.toml'}:{group}")
         ready.touch()
     pip(python, "--force-reinstall", "--no-deps", str(wheel))
     pip(python, str(wheel))

@@ -52,6 +52,10 @@ const GUESS_PROBE: f64 = 18.0;
 const AGREE: f64 = 0.15;
 /// A flow that was held at least this long, after what had refilled was spent, tells the rate by itself.
 const STEADY_AFTER: Duration = Duration::from_secs(1);
+/// Where a larger share of the last items was refused, the quota is exhausted.
+const EXHAUSTED: f64 = 0.25;
+/// A rate at which an item is refused now and then is lowered by this.
+const EASE: f64 = 0.985;
 /// It counts where it says this much more than the average since the last 429, which misses what ran over meanwhile.
 const OVERFLOW: f64 = 1.3;
 /// A known rate does not fall further than this at once: one odd interval is no proof.
@@ -108,6 +112,8 @@ pub struct Pace {
     paused_until: Option<Instant>,
     paused: Duration,
     last_pause: Duration,
+    /// Of the last items or so, the share that was throttled.
+    refused_share: f64,
     /// Pauses in a row after which nothing was granted.
     in_vain: u32,
     started: Option<Instant>,
@@ -142,6 +148,7 @@ impl Pace {
             paused_until: None,
             paused: Duration::ZERO,
             last_pause: Duration::ZERO,
+            refused_share: 0.0,
             in_vain: 0,
             started: None,
             epoch: None,
@@ -197,6 +204,9 @@ impl Pace {
         let trip = (now - sent).as_secs_f64();
         self.trip = Some(self.trip.map_or(trip, |average| average + TRIP_WEIGHT * (trip - average)));
         self.count_granted(sent, granted);
+        let forgotten = (1.0 - 1.0 / LUMP).powf(granted + throttled);
+        self.refused_share =
+            self.refused_share * forgotten + (1.0 - forgotten) * throttled / (granted + throttled).max(1.0);
         self.pause(now, landing.pause);
         if granted > 0.0 && self.in_vain > 0 {
             // It grants again: what has refilled since it stopped can be spent.
@@ -281,7 +291,13 @@ impl Pace {
         }
     }
 
+    /// Whether the service refuses much of what it is sent.
+    fn is_exhausted(&self) -> bool {
+        self.refused_share > EXHAUSTED
+    }
+
     fn throttled(&mut self, now: Instant, sent: Instant, wait: Duration) {
+        let was_running = self.paused_until(now).is_none();
         self.pause(now, wait);
         let Some(epoch) = self.epoch else { return };
         // The rest of the window that met the same exhaustion tells nothing new.
@@ -289,14 +305,27 @@ impl Pace {
             self.last_pause = self.last_pause.max(wait);
             return;
         }
-        if epoch.granted < 1.0 && self.resumed.is_some() {
-            // Still exhausted: this tells nothing of the rate, only that the pause was too short.
+        if epoch.granted < 1.0 && (self.in_vain > 0 || self.is_exhausted()) {
+            // Nothing granted tells nothing of the rate, only that the pause, if there was one, was too short.
             self.in_vain += 1;
             let longer = self.last_pause.mul_f64(PATIENCE).clamp(wait, MOST_PATIENCE.max(wait));
             self.pause(now, longer);
             self.last_pause = longer;
             return;
         }
+        if !self.is_exhausted() {
+            // Here and there one is refused, the rest goes through: a wait for all, but no measure of a quota.
+            if let (Some(rate), Some(resumed), true) = (self.rate, self.resumed, was_running) {
+                // From here the probe starts anew, a little below where it had come to.
+                let held = self.held(rate, now.saturating_duration_since(resumed));
+                let hold = if rate.known { HOLD } else { HOLD_GUESS };
+                // Only now and then one too many: so the rate is about right.
+                self.rate = Some(Rate { per_second: EASE * held / hold, known: true });
+                self.resumed = Some(now);
+            }
+            return;
+        }
+        self.refused_share = 0.0;
         self.closing = Some((epoch, now));
         self.epoch = Some(Epoch { since: now, granted: 0.0, steady: None });
         self.last_pause = wait;

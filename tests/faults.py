@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fault_server.record import AnswerRow, Record, RequestRow, Violation
-from fault_server.script import Fault, Settings, fault_to_json, settings_to_json
+from .fault_server.record import AnswerRow, Record, RequestRow, Violation
+from .fault_server.script import Fault, Settings, fault_to_json, settings_to_json
 
 __all__ = [
     "AnswerRow",

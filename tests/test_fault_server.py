@@ -19,8 +19,8 @@ from unittest.mock import ANY
 
 import pytest
 
-from fault_server.pauses import wait_of
-from faults import (
+from .fault_server.pauses import wait_of
+from .faults import (
     Fault,
     FaultServer,
     Listener,
@@ -682,7 +682,7 @@ def test_the_server_dies_with_its_parent(fork: bool) -> None:
     # The forked child keeps the server's standard input open.
     text = f"""
 import os, time
-from faults import FaultServer
+from tests.faults import FaultServer
 server = FaultServer().start()
 if {fork} and not os.fork():
     time.sleep(2)
@@ -691,7 +691,7 @@ print(server.pid, flush=True)
 time.sleep(60)
 """
     parent = subprocess.Popen(
-        [sys.executable, "-c", text], cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", text], cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True
     )
     with parent:
         assert parent.stdout is not None
@@ -708,7 +708,7 @@ def test_a_server_stops_when_asked() -> None:
         pid = server.pid
         raw(server, message(FaultServer.path(A), Connection="close"))
     server.stop()
-    with pytest.raises(OSError):  # noqa: PT011
+    with pytest.raises(OSError):  # noqa: PT011 - each system words it differently
         socket.create_connection(("127.0.0.1", server.port), timeout=1)
     assert not hasattr(os, "fork") or ends(pid)
     with pytest.raises(TypeError):

@@ -290,7 +290,11 @@ class TestInterrupt:
         (kind, _, counts, *_), seconds = self.interrupt("many", 20)
         assert kind == "RunInterrupted"
         assert 1.5 < seconds < 2.7
-        assert counts == {"unknown": 4_000, "not_attempted": 36_000}
+        assert isinstance(counts, dict)
+        assert counts.keys() == {"unknown", "not_attempted"}
+        assert sum(counts.values()) == 40_000
+        # Each id stands there a hundred times, and batches have twenty.
+        assert counts["unknown"] in {2_000, 4_000}
 
     def test_a_second_one_leaves_at_once(self) -> None:
         (kind, *_), seconds = self.interrupt("many", 20, again=True)

@@ -214,6 +214,8 @@ fn quotas_with_a_burst_no_smaller_than_what_refills_in_a_pause() {
         for (batch, concurrency) in [(20, 8), (1, 50)] {
             let (time, _, run) = judge(rate, burst, &Setting { batch, concurrency, ..usual(items, 0.1) });
             let window = batch * concurrency;
+            // One by one, a refusal now and then is noticed later.
+            let most_time = if batch == 1 { most_time + 0.03 } else { most_time };
             assert!(time <= most_time, "{rate}/s burst {burst}: {time} {run:?}");
             // One full window at the first 429; where that is as small as fifty items, a second one may come to it.
             let most = window.max(100) + items / 100;

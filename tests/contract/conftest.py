@@ -9,8 +9,6 @@ import pytest
 
 from entra_reprocess.emulator import Emulator
 
-from . import specs
-
 WANTED = os.environ.get("ENTRA_REPROCESS_CONTRACT_TESTS") == "1"
 
 # Collecting would import schemathesis and openapi-core, which come with the dependency group `contract` only.
@@ -20,5 +18,8 @@ collect_ignore_glob = [] if WANTED else ["test_*.py"]
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
     """One emulator with assignments in every state, whose ids the specifications' cases use."""
+    # Imported here: it needs the group's packages too.
+    from . import specs
+
     with Emulator(**specs.SEEDED) as running:
         yield running
