@@ -294,3 +294,15 @@ def test_states_that_cannot_be_read() -> None:
 def test_reading_states_stops_without_a_token() -> None:
     with Emulator(10) as graph, pytest.raises(RunStoppedError):
         Client("wrong", base_url=graph.url).states(graph.ids)
+
+
+@every_version
+def test_a_package_of_1573_is_walked_in_pages_of_a_hundred(version: Any) -> None:
+    with Emulator(1573, access_packages=1, page_size=100, catalog_roles_only=True) as graph:
+        client = Client(graph.credential, base_url=graph.url, api_version=version)
+        with pytest.raises(PermissionDeniedError, match="access_package="):
+            next(client.assignments())
+        before = graph.counters["http_requests"]
+        package = graph.access_packages[0]
+        assert [item.id for item in client.assignments(access_package=package.id)] == graph.ids
+        assert graph.counters["http_requests"] - before == 16

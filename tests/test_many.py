@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections import Counter
 from typing import Any
 from uuid import UUID
@@ -274,3 +275,33 @@ def test_concurrency_is_a_ceiling_and_is_used() -> None:
             assert graph.counters["http_requests"] - before == len(ids) / 20
             assert graph.counters["in_flight_peak"] <= concurrency
         assert graph.counters["in_flight_peak"] > 20
+
+
+@pytest.mark.parametrize("batch_size", [20, 1])
+def test_rate_is_a_ceiling_from_the_first_request_on(batch_size: int) -> None:
+    heard: list[float] = []
+    with Emulator(100) as graph:
+        client = Client(graph.credential, base_url=graph.url, rate=50, batch_size=batch_size)
+        report = client.reprocess_many(graph.ids, on_outcome=lambda _: heard.append(time.monotonic()))
+    assert report.counts["accepted"] == 100
+    assert 1.7 <= report.elapsed < 4
+    # No half second has more than its share and one request's worth.
+    assert all(later - earlier >= 0.4 for earlier, later in zip(heard, heard[30:], strict=False))
+
+
+def test_a_quota_is_kept_without_much_waste() -> None:
+    with Emulator(1000, latency=0.05, write_quota=(200, 1.0)) as graph:
+        report = Client(graph.credential, base_url=graph.url).reprocess_many(graph.ids)
+        throttled = graph.counters["throttled_parts"]
+    assert report.counts["accepted"] == 1000
+    # Without learning, a third to a half of what is sent is throttled here.
+    assert throttled <= 160
+    assert report.elapsed < 3 * (1000 - 200) / 200
+
+
+def test_single_calls_share_the_pause() -> None:
+    with Emulator(40, write_quota=(10, 0.5)) as graph:
+        client = Client(graph.credential, base_url=graph.url)
+        assert all(client.reprocess(item).ok for item in graph.ids)
+        # Whoever comes after a 429 waits with the others, so that few are thrown away.
+        assert graph.counters["throttled_requests"] <= 10

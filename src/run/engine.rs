@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::handle::Shared;
-use super::state::{Next, StopCause};
+use super::state::Next;
+use super::stop::StopCause;
 use crate::client::{Exchange, SharedClient};
 use crate::graph::action::Action;
 use crate::token::{CredentialFailure, TokenSource};

@@ -10,9 +10,11 @@ pub mod columns;
 
 mod engine;
 mod handle;
+mod item;
 mod recent;
 mod state;
+mod stop;
 mod texts;
 
 pub use handle::{Finished, Mode, News, Progress, Run};
-pub use state::StopCause;
+pub use stop::StopCause;

@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::columns::Columns;
+use super::item::{Delayed, Item};
 use super::recent::Recent;
+use super::stop::StopCause;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::client::Exchange;
 use crate::landing::Landing;
 use crate::outcome::{Counts, Outcome, OutcomeId, Status, unix_micros};
 use crate::pace::{Pace, Permit};
-use crate::retry::{Attempt, History, ItemAnswer, Limits, Step};
+use crate::retry::{Attempt, History, Limits, Step};
 use crate::token::CredentialFailure;
 use crate::transport::{Departure, FailureKind, TransportFailure};
 
@@ -23,72 +24,6 @@ use crate::transport::{Departure, FailureKind, TransportFailure};
 const LINGER: Duration = Duration::from_millis(50);
 /// How soon to look again where other calls of the client hold the whole window.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// Why a run stopped before its end.
-#[derive(Clone, Debug)]
-pub enum StopCause {
-    /// The caller asked for it.
-    Asked(String),
-    /// There is no token.
-    Credential(CredentialFailure),
-    /// The service refuses the token.
-    Unauthorized(ItemAnswer, Uuid),
-    /// The service cannot be reached.
-    Unreachable(TransportFailure),
-}
-
-impl StopCause {
-    /// For the messages of what was not sent.
-    pub fn text(&self) -> String {
-        match self {
-            Self::Asked(why) => why.clone(),
-            Self::Credential(failure) => failure.message.clone(),
-            Self::Unauthorized(..) => "the service refuses the token (401)".into(),
-            Self::Unreachable(failure) => failure.message.clone(),
-        }
-    }
-}
-
-/// One id on its way to an outcome.
-#[derive(Debug)]
-pub struct Item {
-    id: AssignmentId,
-    index: u64,
-    row: u32,
-    alone: bool,
-    since: Instant,
-    started: Option<Instant>,
-    history: History,
-    last_answer: Option<ItemAnswer>,
-    last_request: Option<Uuid>,
-}
-
-/// An item that waits; ordered by when it may go, then by when it was put aside.
-struct Delayed {
-    ready_at: Instant,
-    number: u64,
-    item: Item,
-}
-
-impl PartialEq for Delayed {
-    fn eq(&self, other: &Self) -> bool {
-        (self.ready_at, self.number) == (other.ready_at, other.number)
-    }
-}
-
-impl Eq for Delayed {}
-
-impl PartialOrd for Delayed {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Delayed {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.ready_at, self.number).cmp(&(other.ready_at, other.number))
-    }
-}
 
 /// Where outcomes are kept, and how a repeated id is recognised.
 pub enum Ledger {
