@@ -52,6 +52,12 @@ const GUESS_PROBE: f64 = 18.0;
 const AGREE: f64 = 0.15;
 /// A flow that was held at least this long, after what had refilled was spent, tells the rate by itself.
 const STEADY_AFTER: Duration = Duration::from_secs(1);
+/// An estimate that is smaller than the one before by this factor is a fall;
+const FALLING: f64 = 0.7;
+/// so many in a row are no quota.
+const MOST_FALLS: u32 = 3;
+/// Until so large a share is refused that there must be one all the same.
+const ALL_REFUSED: f64 = 0.9;
 /// Where a larger share of the last items was refused, the quota is exhausted.
 const EXHAUSTED: f64 = 0.25;
 /// A rate at which an item is refused now and then is lowered by this.
@@ -112,6 +118,10 @@ pub struct Pace {
     paused_until: Option<Instant>,
     paused: Duration,
     last_pause: Duration,
+    /// Estimates in a row that were much smaller than the one before.
+    falls: u32,
+    /// Whether the service refuses some items and not others, without a quota to be seen.
+    is_picky: bool,
     /// Of the last items or so, the share that was throttled.
     refused_share: f64,
     /// Pauses in a row after which nothing was granted.
@@ -148,6 +158,8 @@ impl Pace {
             paused_until: None,
             paused: Duration::ZERO,
             last_pause: Duration::ZERO,
+            falls: 0,
+            is_picky: false,
             refused_share: 0.0,
             in_vain: 0,
             started: None,
@@ -313,7 +325,8 @@ impl Pace {
             self.last_pause = longer;
             return;
         }
-        if !self.is_exhausted() {
+        self.is_picky &= self.refused_share < ALL_REFUSED;
+        if !self.is_exhausted() || self.is_picky {
             // Here and there one is refused, the rest goes through: a wait for all, but no measure of a quota.
             if let (Some(rate), Some(resumed), true) = (self.rate, self.resumed, was_running) {
                 // From here the probe starts anew, a little below where it had come to.
@@ -350,6 +363,15 @@ impl Pace {
                 Rate { per_second, known: (per_second / before.per_second - 1.0).abs() <= AGREE }
             }
         };
+        let falls = self.rate.is_some_and(|before| rate.per_second < FALLING * before.per_second);
+        self.falls = if falls { self.falls + 1 } else { 0 };
+        if self.falls >= MOST_FALLS {
+            // A quota is found in one or two steps. What seems to shrink with every step is none: the service refuses
+            // some items and not others, and a wait is all that it asks for.
+            (self.falls, self.rate, self.resumed, self.is_picky) = (0, None, None, true);
+            self.window = self.full_window;
+            return;
+        }
         // Even where nothing was granted there is something to try with.
         let per_second = rate.per_second.max(0.05);
         self.rate = Some(Rate { per_second, ..rate });

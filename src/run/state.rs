@@ -328,6 +328,7 @@ impl State {
         self.stats.http_requests += exchange.requests;
         // One draw for all, so that what failed together comes back together and fills a batch again.
         let jitter = fastrand::f64();
+        let mut again = Vec::new();
         for (mut item, attempt) in items.into_iter().zip(exchange.results) {
             let step = item.history.judge(&attempt, self.limits, jitter);
             landing.count(&attempt, &step);
@@ -348,10 +349,13 @@ impl State {
                     }
                 }
                 Step::Again { wait, everybody, alone } => {
-                    // Who was throttled is held back by the pace, together with everybody else.
-                    let wait = if everybody { Duration::ZERO } else { wait };
                     item.alone |= alone;
-                    self.delay(item, now + wait);
+                    if everybody {
+                        // The pace holds it back, together with everybody else; then it goes first.
+                        again.push(item);
+                    } else {
+                        self.delay(item, now + wait);
+                    }
                 }
                 Step::GivenUp(status, reason) => {
                     if let Attempt::Failed(failure) = attempt
@@ -363,6 +367,9 @@ impl State {
                     self.settle_answered(item, status, Some(reason), now);
                 }
             }
+        }
+        for item in again.into_iter().rev() {
+            self.ready.push_front(item);
         }
         landing.near_limit = exchange.near_limit;
         self.pace().landed(now, sent, landing);
