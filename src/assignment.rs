@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::text::shorten;
+
 /// How many characters of a refused input are kept to show it again.
 const SHOWN: usize = 64;
 
@@ -60,7 +62,7 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn malformed(text: &str) -> Self {
-        let shown = shorten(text);
+        let shown = shorten(text, SHOWN);
         let fault = if text.is_empty() {
             "is empty"
         } else if text.trim() != text {
@@ -73,19 +75,11 @@ impl InvalidId {
 
     /// For a value that is not text at all, such as a number; `shown` is its printed form.
     pub fn of_type(shown: &str, type_name: &str) -> Self {
-        let shown = shorten(shown);
+        let shown = shorten(shown, SHOWN);
         Self {
             reason: format!("assignment id {shown} is of type {type_name}; give a str or a uuid.UUID"),
             shown,
         }
-    }
-}
-
-/// The first 64 characters of a text, with a sign where it was cut.
-pub fn shorten(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }
 

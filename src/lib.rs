@@ -16,5 +16,6 @@ pub mod pace;
 mod python;
 pub mod retry;
 pub mod run;
+pub mod text;
 pub mod token;
 pub mod transport;

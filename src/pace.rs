@@ -70,8 +70,6 @@ const FALL: f64 = 0.6;
 const BATCH_TIME: f64 = 0.05;
 /// Unused allowance is kept for this long, or for the last pause if that was longer.
 const KEEP: Duration = Duration::from_secs(1);
-/// Weight of the newest round trip in the average.
-const TRIP_WEIGHT: f64 = 0.25;
 /// From this value on, `x-ms-throttle-limit-percentage` says that the limit is near
 /// (<https://learn.microsoft.com/graph/throttling-limits>: sent only above 0.8).
 const NEAR: f64 = 0.8;
@@ -114,7 +112,6 @@ pub struct Pace {
     window: f64,
     granted: f64,
     in_flight: f64,
-    trip: Option<f64>,
     paused_until: Option<Instant>,
     paused: Duration,
     last_pause: Duration,
@@ -154,7 +151,6 @@ impl Pace {
             window: first,
             granted: 0.0,
             in_flight: 0.0,
-            trip: None,
             paused_until: None,
             paused: Duration::ZERO,
             last_pause: Duration::ZERO,
@@ -213,8 +209,6 @@ impl Pace {
     pub fn landed(&mut self, now: Instant, sent: Instant, landing: Landing) {
         let (granted, throttled) = (landing.granted as f64, landing.throttled as f64);
         self.in_flight = (self.in_flight - granted - throttled - landing.lost as f64).max(0.0);
-        let trip = (now - sent).as_secs_f64();
-        self.trip = Some(self.trip.map_or(trip, |average| average + TRIP_WEIGHT * (trip - average)));
         self.count_granted(sent, granted);
         let forgotten = (1.0 - 1.0 / LUMP).powf(granted + throttled);
         self.refused_share =

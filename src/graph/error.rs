@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::text::shorten;
+
 /// How much of a message is kept; it is for people, and a service may send any length.
 const MESSAGE_LIMIT: usize = 1_000;
 /// How deep nested inner errors are followed.
@@ -33,14 +35,14 @@ impl ErrorBody {
         let Some(error) = body.get("error") else { return Self::default() };
         let mut read = Self {
             code: text(error, "code"),
-            message: text(error, "message").map(|message| limit(&message)),
+            message: text(error, "message").map(|message| shorten(&message, MESSAGE_LIMIT)),
             ..Self::default()
         };
         let mut level = inner(error);
         for _ in 0..DEPTH_LIMIT {
             let Some(current) = level else { break };
             fill(&mut read.code, text(current, "code"));
-            fill(&mut read.message, text(current, "message").map(|message| limit(&message)));
+            fill(&mut read.message, text(current, "message").map(|message| shorten(&message, MESSAGE_LIMIT)));
             fill(&mut read.request_id, text(current, "request-id"));
             fill(&mut read.client_request_id, text(current, "client-request-id"));
             fill(&mut read.date, text(current, "date"));
@@ -62,13 +64,6 @@ fn text(object: &Value, key: &str) -> Option<String> {
 fn fill(slot: &mut Option<String>, value: Option<String>) {
     if slot.is_none() {
         *slot = value;
-    }
-}
-
-fn limit(message: &str) -> String {
-    match message.char_indices().nth(MESSAGE_LIMIT) {
-        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
-        None => message.to_owned(),
     }
 }
 
