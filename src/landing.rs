@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::retry::{Attempt, Step};
+use crate::transport::FailureKind;
 
 /// What a request was answered with, as far as it concerns the pace.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,12 +18,16 @@ pub struct Landing {
     pub wait: Option<Duration>,
     /// How long to wait for another reason than a quota.
     pub pause: Duration,
+    /// Items of the lost ones that met trouble of the service or on the way to it.
+    pub troubled: usize,
+    /// How long those would wait by themselves.
+    pub backoff: Duration,
     /// `x-ms-throttle-limit-percentage`, where it came.
     pub near_limit: Option<f64>,
 }
 
 impl Landing {
-    /// Nothing came of so many items.
+    /// So many items were withdrawn, or were never sent.
     pub fn lost(lost: usize) -> Self {
         Self { lost, ..Self::default() }
     }
@@ -43,5 +48,24 @@ impl Landing {
             (0 | 429 | 500.., _) => self.lost += 1,
             _ => self.granted += 1,
         }
+        if is_trouble(attempt) && !matches!(step, Step::Settled(_)) {
+            self.troubled += 1;
+            if let Step::Again { wait, .. } = step {
+                self.backoff = self.backoff.max(*wait);
+            }
+        }
+    }
+
+    /// Whether nothing but trouble came of it.
+    pub const fn is_trouble(&self) -> bool {
+        self.troubled > 0 && self.troubled == self.granted + self.throttled + self.lost
+    }
+}
+
+fn is_trouble(attempt: &Attempt) -> bool {
+    match attempt {
+        Attempt::Answered(answer) => answer.status >= 500,
+        Attempt::Failed(failure) => failure.kind != FailureKind::Withdrawn,
+        Attempt::BatchRefused => false,
     }
 }

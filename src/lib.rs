@@ -1,6 +1,6 @@
 //! Reprocess Microsoft Entra access package assignments through Microsoft Graph, one or a million.
 //!
-//! Layers point one way: `python` → [`client`] and [`run`] → [`graph`], [`transport`], [`token`], [`landing`], [`pace`], [`retry`].
+//! Layers point one way: `python` → [`client`] and [`run`] → [`graph`], [`transport`], [`token`], [`landing`], [`gate`], [`pace`], [`retry`].
 //! [`graph`], [`pace`] and [`retry`] are functions of values; [`transport`] does the I/O. The `emulator` stands apart
 //! and shares no type with the rest, or both would agree on the same mistake.
 
@@ -8,6 +8,7 @@ pub mod assignment;
 pub mod client;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+pub mod gate;
 pub mod graph;
 pub mod landing;
 pub mod outcome;

@@ -10,6 +10,8 @@ use crate::transport::{FailureKind, TransportFailure};
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
 /// The longest back-off without a `Retry-After`.
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
+/// A name that was never resolved is more likely misspelt than about to appear.
+const UNKNOWN_HOST_RETRIES: u32 = 2;
 
 /// Which retries an item may have.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +46,7 @@ pub enum Attempt {
     Answered(ItemAnswer),
     /// No usable answer.
     Failed(TransportFailure),
-    /// The batch was refused as a whole, so nothing is known of this item; alone it will be judged by itself.
+    /// The batch was refused as a whole, so nothing is known of this item; apart from the others it may go through.
     BatchRefused,
 }
 
@@ -59,9 +61,9 @@ pub enum Step {
         wait: Duration,
         /// Whether the service asked everybody to wait, not just this item.
         everybody: bool,
-        /// Whether it has to go as a plain POST.
-        alone: bool,
     },
+    /// Send it again at once, in a smaller batch or by itself.
+    Apart,
     /// Its outcome, for want of a better one, and why no more attempt is made.
     GivenUp(Status, String),
 }
@@ -82,6 +84,19 @@ enum Meaning {
 /// | 429, 503 | throttled: all wait | <https://learn.microsoft.com/graph/throttling>, <https://learn.microsoft.com/graph/best-practices-concept> |
 /// | 500, 502, 504 | passing trouble of the service | <https://learn.microsoft.com/graph/errors> |
 /// | others | an answer that repeating does not change | <https://learn.microsoft.com/graph/errors> |
+///
+/// Without a usable answer ([`History::judge`]; what no later answer settles is unknown if any attempt left):
+///
+/// | what happened | meaning |
+/// |---|---|
+/// | timeout, cut, malformed, missing or contradicting answer | passing trouble: a repeat is harmless, since the action re-evaluates and enforces |
+/// | refused connection | passing trouble; to the end, it stops the run |
+/// | a name that was never resolved | tried three times, then it stops the run |
+/// | a certificate that is not trusted | stops the run at once |
+/// | a batch refused as a whole | its items again, apart from each other |
+///
+/// What stops a run besides: a refused token, and many items in a row that are forbidden, or are told to wait too
+/// long, before any was accepted (`run::suspicion`).
 const fn meaning(status: u16) -> Meaning {
     match status {
         200..=299 => Meaning::Outcome(Status::Accepted),
@@ -104,6 +119,8 @@ pub struct History {
     pub lost: Option<TransportFailure>,
     /// Whether any attempt was answered.
     pub answered: bool,
+    /// Whether any attempt was answered otherwise than by throttling.
+    pub troubled: bool,
 }
 
 impl History {
@@ -117,9 +134,10 @@ impl History {
         }
         self.attempts += 1;
         match attempt {
-            Attempt::BatchRefused => Step::Again { wait: Duration::ZERO, everybody: false, alone: true },
+            Attempt::BatchRefused => Step::Apart,
             Attempt::Answered(answer) => {
                 self.answered = true;
+                self.troubled |= answer.status != 429;
                 match meaning(answer.status) {
                     Meaning::Outcome(status) => Step::Settled(status),
                     Meaning::WaitAll => self.again(limits, answer.retry_after, true, jitter),
@@ -130,7 +148,16 @@ impl History {
                 if failure.left {
                     self.lost = Some(failure.clone());
                 }
-                self.again(limits, None, false, jitter)
+                match failure.kind {
+                    FailureKind::Untrusted => Step::GivenUp(
+                        self.end(),
+                        "not retried: it would not be trusted next time either".into(),
+                    ),
+                    FailureKind::UnknownHost if self.attempts > UNKNOWN_HOST_RETRIES => {
+                        Step::GivenUp(self.end(), format!("gave up after {}", attempts(self.attempts)))
+                    }
+                    _ => self.again(limits, None, false, jitter),
+                }
             }
         }
     }
@@ -141,6 +168,14 @@ impl History {
             (Some(_), _) => Status::Unknown,
             (None, true) => Status::Failed,
             (None, false) => Status::NotAttempted,
+        }
+    }
+
+    /// The same where the run ends first. Throttled so far means not yet attempted, for all that is known.
+    pub const fn cut_short(&self) -> Status {
+        match (&self.lost, self.troubled) {
+            (None, false) => Status::NotAttempted,
+            _ => self.end(),
         }
     }
 
@@ -165,7 +200,7 @@ impl History {
             Some(asked) if !asked.is_zero() => asked,
             _ => backoff(self.attempts, jitter).min(limits.max_wait),
         };
-        Step::Again { wait, everybody, alone: false }
+        Step::Again { wait, everybody }
     }
 }
 
@@ -200,7 +235,7 @@ mod tests {
     }
 
     fn again(seconds: f64, everybody: bool) -> Step {
-        Step::Again { wait: Duration::from_secs_f64(seconds), everybody, alone: false }
+        Step::Again { wait: Duration::from_secs_f64(seconds), everybody }
     }
 
     #[test]
@@ -280,6 +315,31 @@ mod tests {
         history.judge(&failed(false), LIMITS, 1.0);
         let Step::GivenUp(status, _) = history.judge(&failed(false), LIMITS, 1.0) else { panic!("given up") };
         assert_eq!(status, Status::NotAttempted);
+    }
+
+    #[test]
+    fn what_cannot_mend_itself_is_not_retried_for_long() {
+        let failure = |kind| Attempt::Failed(TransportFailure { kind, left: false, message: "no".into() });
+        let limits = Limits { max_retries: 8, ..LIMITS };
+        let step = History::default().judge(&failure(FailureKind::Untrusted), limits, 1.0);
+        assert!(matches!(step, Step::GivenUp(Status::NotAttempted, _)));
+        let mut history = History::default();
+        let steps: Vec<_> =
+            (0..3).map(|_| history.judge(&failure(FailureKind::UnknownHost), limits, 1.0)).collect();
+        assert_eq!(steps[..2], [again(0.5, false), again(1.0, false)]);
+        assert_eq!(steps[2], Step::GivenUp(Status::NotAttempted, "gave up after 3 attempts".into()));
+    }
+
+    #[test]
+    fn a_run_that_ends_first_leaves_what_was_throttled_unattempted() {
+        let mut history = History::default();
+        assert_eq!(history.cut_short(), Status::NotAttempted);
+        history.judge(&answered(429, None), LIMITS, 1.0);
+        assert_eq!((history.cut_short(), history.end()), (Status::NotAttempted, Status::Failed));
+        history.judge(&answered(500, None), LIMITS, 1.0);
+        assert_eq!(history.cut_short(), Status::Failed);
+        history.judge(&failed(true), LIMITS, 1.0);
+        assert_eq!(history.cut_short(), Status::Unknown);
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub struct Answer {
 pub enum FailureKind {
     /// The connection failed or broke.
     Connection,
+    /// The host's name is not known, and nothing was ever answered that would speak for it.
+    UnknownHost,
+    /// The other side's certificate, or its TLS, is not to be trusted.
+    Untrusted,
     /// Time ran out.
     Timeout,
     /// Something answered that cannot be trusted to be Graph.
@@ -122,6 +126,7 @@ pub struct Transport {
     http: Client,
     gate: Semaphore,
     host: String,
+    has_answered: AtomicBool,
 }
 
 impl Transport {
@@ -151,6 +156,7 @@ impl Transport {
             http,
             gate: Semaphore::new(options.concurrency),
             host: origin.host_str().unwrap_or_default().to_owned(),
+            has_answered: AtomicBool::new(false),
         })
     }
 
@@ -185,6 +191,7 @@ impl Transport {
             return Err(TransportFailure::withdrawn());
         }
         let response = request.headers(headers).send().await.map_err(|err| self.explain(err))?;
+        self.has_answered.store(true, Ordering::Relaxed);
         self.read(response).await
     }
 
@@ -223,10 +230,22 @@ impl Transport {
     fn explain(&self, err: reqwest::Error) -> TransportFailure {
         let err = err.without_url();
         let left = !(err.is_connect() || err.is_builder());
-        let kind = if err.is_timeout() { FailureKind::Timeout } else { FailureKind::Connection };
+        let kind = if !left && is_tls(&err) {
+            FailureKind::Untrusted
+        } else if err.is_dns() && !self.has_answered.load(Ordering::Relaxed) {
+            FailureKind::UnknownHost
+        } else if err.is_timeout() {
+            FailureKind::Timeout
+        } else {
+            FailureKind::Connection
+        };
         let host = &self.host;
         let cause = chain(&err);
-        let message = if err.is_dns() {
+        let message = if kind == FailureKind::Untrusted {
+            format!(
+                "{host} is not to be trusted: {cause}; if it is the right host, name its CA with ca_bundle="
+            )
+        } else if err.is_dns() {
             format!("{host} is an unknown host: {cause}; check cloud, base_url, DNS and proxy")
         } else if !left {
             format!("cannot connect to {host}: {cause}; check network, proxy and trust store")
@@ -260,6 +279,18 @@ fn read_bundle(path: &PathBuf) -> Result<Vec<Certificate>, String> {
         return Err(format!("ca_bundle {shown} holds no certificate"));
     }
     Ok(certificates)
+}
+
+/// Whether TLS itself refused, rather than the connection under it.
+fn is_tls(err: &(dyn std::error::Error + 'static)) -> bool {
+    if err.is::<rustls::Error>() {
+        return true;
+    }
+    // An I/O error passes over what it wraps when it is asked for its source.
+    match err.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => is_tls(wrapped),
+        None => err.source().is_some_and(is_tls),
+    }
 }
 
 /// An error with its causes, the innermost last; reqwest's own text names only the outermost.

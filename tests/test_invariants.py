@@ -58,6 +58,7 @@ def run(server: FaultServer, ids: list[str], **options: Any) -> dict[str, str]:
     return outcomes
 
 
+@pytest.mark.filterwarnings("ignore:a batch answer held an answer:RuntimeWarning")
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_that_passes_costs_nothing(kind: str) -> None:
     ids = assignment_ids(200)
@@ -77,6 +78,7 @@ def test_a_fault_that_stays_is_told(kind: str) -> None:
     assert set(outcomes.values()) != {"accepted"}
 
 
+@pytest.mark.filterwarnings("ignore:a batch answer held an answer:RuntimeWarning")
 def test_all_kinds_mixed() -> None:
     chance = random.Random(7)
     ids = assignment_ids(1_000)

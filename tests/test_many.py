@@ -166,20 +166,6 @@ def test_a_whole_batch_that_meets_trouble_is_sent_again(status: int) -> None:
     assert Counter(graph.ids) == Counter(ids)
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 413, 424])
-def test_a_batch_that_is_refused_as_a_whole_goes_one_by_one(status: int) -> None:
-    ids, answers = mixed(60)
-
-    def outer(request: Request) -> Answer | None:
-        return error(status) if request.path.endswith("$batch") else None
-
-    with Foreign(lambda item: error(answers[item]) if answers[item] != 202 else Answer(202), outer) as graph:
-        report = in_sync(graph, ids, max_retries=0)
-    assert [outcome.status for outcome in report] == [STATUSES[answers[item]] for item in ids]
-    assert Counter(graph.ids) == Counter(ids)
-    assert graph.malformed == []
-
-
 def spoilt(request: Request, spoil: Any) -> Answer:
     parts = json.loads(request.body)["requests"]
     good = [{"id": part["id"], "status": 202} for part in parts]
@@ -229,7 +215,7 @@ def test_what_nothing_settles_is_unknown(kind: str) -> None:
     assert report.counts["unknown"] + report.counts["accepted"] == 20
 
 
-def test_a_stranger_in_the_answer_changes_nothing() -> None:
+def test_a_stranger_in_the_answer_is_warned_of_once_and_changes_nothing() -> None:
     ids, _ = mixed(20)
 
     def outer(request: Request) -> Answer:
@@ -237,8 +223,9 @@ def test_a_stranger_in_the_answer_changes_nothing() -> None:
             request, lambda good: {"responses": [{"id": "99", "status": 404}, *good, {"id": "x", "status": 1}]}
         )
 
-    with Foreign(lambda _: Answer(202), outer) as graph:
-        assert in_sync(graph, ids).counts["accepted"] == 20
+    with Foreign(lambda _: Answer(202), outer) as graph, pytest.warns(RuntimeWarning, match="not asked") as heard:
+        assert in_sync(graph, ids * 2).counts["accepted"] == 40
+    assert len(heard) == 1
 
 
 def test_nobody_listens(free_port: int) -> None:

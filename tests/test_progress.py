@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,8 @@ def test_an_exception_of_a_callback_stops_the_run_with_its_report(graph: Emulato
     def fail(*_: object) -> None:
         raise LookupError("no")
 
-    for stopped_by in ({"on_outcome": fail}, {"progress": fail}):
+    callbacks: list[dict[str, Any]] = [{"on_outcome": fail}, {"progress": fail}]
+    for stopped_by in callbacks:
         with pytest.raises(RunStoppedError, match="LookupError") as stopped:
             client.reprocess_many(graph.ids, **stopped_by)
         assert isinstance(stopped.value.__cause__, LookupError)

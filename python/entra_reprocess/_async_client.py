@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from . import _native
 from ._credential import source_of
+from ._feed import seconds_of
 from ._ids import length_of, refuse_lookalikes
 from ._options import checked
 from ._progress import meter_for
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ._credential import AnyCredential
-    from ._feed import OnOutcome
+    from ._feed import Deadline, OnOutcome
     from ._ids import AsyncIds
     from ._listed import AccessPackage, Assignment
     from ._options import ApiVersion, Cloud
@@ -97,7 +98,12 @@ class AsyncClient:
         return await self._native.reprocess_async(assignment_id)
 
     async def reprocess_many(
-        self, ids: AsyncIds, *, progress: Progress = None, on_outcome: OnOutcome | None = None
+        self,
+        ids: AsyncIds,
+        *,
+        progress: Progress = None,
+        on_outcome: OnOutcome | None = None,
+        deadline: Deadline = None,
     ) -> Report:
         """Reprocess many assignments: see `Client.reprocess_many`. `ids` may be an asynchronous iterable.
 
@@ -109,15 +115,19 @@ class AsyncClient:
 
         refuse_lookalikes(ids)
         meter = meter_for(progress, length_of(ids))
-        run = self._native.run(True, on_outcome is not None)
+        run = self._native.run(True, on_outcome is not None, seconds_of(deadline))
         return await _drive_async.collect(run, ids, meter, on_outcome)
 
-    def iter_reprocess(self, ids: AsyncIds) -> AsyncIterator[Outcome]:
-        """Reprocess many assignments, with `async for`: see `Client.iter_reprocess`."""
+    def iter_reprocess(self, ids: AsyncIds, *, deadline: Deadline = None) -> AsyncIterator[Outcome]:
+        """Reprocess many assignments, with `async for`: see `Client.iter_reprocess`.
+
+        `deadline` counts from the first outcome that is asked for.
+        """
         from . import _drive_async
 
         refuse_lookalikes(ids)
-        return _drive_async.stream(lambda: self._native.run(False, True), ids)
+        limit = seconds_of(deadline)
+        return _drive_async.stream(lambda: self._native.run(False, True, limit), ids)
 
     def assignments(
         self,

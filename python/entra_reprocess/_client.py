@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from . import _drive, _native
 from ._credential import source_of
+from ._feed import seconds_of
 from ._ids import length_of
 from ._options import checked
 from ._progress import meter_for
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ._credential import Credential
-    from ._feed import OnOutcome
+    from ._feed import Deadline, OnOutcome
     from ._ids import Ids
     from ._listed import AccessPackage, Assignment
     from ._options import ApiVersion, Cloud
@@ -121,7 +122,14 @@ class Client:
         """
         return self._native.reprocess(assignment_id)
 
-    def reprocess_many(self, ids: Ids, *, progress: Progress = None, on_outcome: OnOutcome | None = None) -> Report:
+    def reprocess_many(
+        self,
+        ids: Ids,
+        *,
+        progress: Progress = None,
+        on_outcome: OnOutcome | None = None,
+        deadline: Deadline = None,
+    ) -> Report:
         """Reprocess many assignments; no single item raises.
 
         Args:
@@ -129,23 +137,32 @@ class Client:
             progress: None shows a bar on a terminal or in a notebook when the work lasts, True always, False never;
                 or a callable `(done, total, counts)`, called at most 20 times a second.
             on_outcome: Called once for each different id, in this thread.
+            deadline: Seconds or a timedelta from now, after which the report comes back, whatever is left. The last
+                request leaves early enough to be answered by then; what is not sent is "not_attempted".
 
         Returns:
             One outcome for each place of the input, in its order.
 
         Raises:
-            TypeError: `ids` is a single id, a mapping or a table.
-            RunStoppedError: The whole run stopped (no token, host unreachable, an exception of `ids` or a callback);
-                its `report` has every outcome.
+            TypeError: `ids` is a single id, a mapping or a table; or `deadline` is no length of time.
+            ValueError: `deadline` is not more than 0.
+            RunStoppedError: The whole run stopped, and `report` has every outcome: no token, a host that is unknown,
+                unreachable or not to be trusted, an exception of `ids` or a callback; or, before anything was
+                accepted, 50 ids in a row that were forbidden (403) or were told to wait longer than `max_wait`, or a
+                hundred that were all rejected (400).
             RunInterrupted: Ctrl-C; its `report` likewise.
+
+        Warns:
+            RuntimeWarning: Graph takes no batches of this action, so each id goes in a request of its own; or a
+                batch answer held an answer that nobody had asked for.
 
         See https://learn.microsoft.com/graph/json-batching
         """
         meter = meter_for(progress, length_of(ids))
-        run = self._native.run(True, on_outcome is not None)
+        run = self._native.run(True, on_outcome is not None, seconds_of(deadline))
         return _drive.collect(run, ids, meter, on_outcome)
 
-    def iter_reprocess(self, ids: Ids) -> Iterator[Outcome]:
+    def iter_reprocess(self, ids: Ids, *, deadline: Deadline = None) -> Iterator[Outcome]:
         """Reprocess many assignments and give each outcome when it is known, in bounded memory.
 
         The ids are read as the outcomes are taken. Each different id gives one outcome; one that comes again is left
@@ -154,13 +171,15 @@ class Client:
 
         Args:
             ids: As for `reprocess_many`; may be endless.
+            deadline: As for `reprocess_many`, counted from this call. Ids of a list that are left then are given as
+                "not_attempted"; an iterator is not read any further.
 
         Raises:
-            TypeError: `ids` is a single id, a mapping or a table.
-            RunStoppedError: The whole run stopped.
+            TypeError, ValueError: As for `reprocess_many`.
+            RunStoppedError: The whole run stopped, as for `reprocess_many`; every outcome was given before.
             RunInterrupted: Ctrl-C while waiting for an outcome.
         """
-        run = self._native.run(False, True)
+        run = self._native.run(False, True, seconds_of(deadline))
         return _drive.stream(run, ids)
 
     def assignments(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ._credential import Credential
-    from ._feed import OnOutcome
+    from ._feed import Deadline, OnOutcome
     from ._ids import Ids
     from ._outcome import Outcome
     from ._progress import Progress
@@ -49,6 +49,7 @@ def reprocess_many(
     *,
     progress: Progress = None,
     on_outcome: OnOutcome | None = None,
+    deadline: Deadline = None,
     credential: Credential = None,
     **options: Unpack[Options],
 ) -> Report:
@@ -58,10 +59,12 @@ def reprocess_many(
         ids: Any iterable of str or uuid.UUID, or a one-column Arrow stream.
         progress: As for `Client.reprocess_many`.
         on_outcome: As for `Client.reprocess_many`.
+        deadline: As for `Client.reprocess_many`.
         credential: As for `Client`.
         **options: The options of `Client`. Calls with the same options share one client.
     """
-    return _client(credential, options).reprocess_many(ids, progress=progress, on_outcome=on_outcome)
+    client = _client(credential, options)
+    return client.reprocess_many(ids, progress=progress, on_outcome=on_outcome, deadline=deadline)
 
 
 def _client(credential: Credential, options: Options) -> Client:

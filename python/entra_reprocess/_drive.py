@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._feed import GRACE, TICK, Feed, ending_of, raise_interrupted, raise_stopped
+from ._feed import GRACE, TICK, Feed, Warner, ending_of, raise_interrupted, raise_stopped
 from ._ids import iterate, length_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def stream(run: _native.NativeRun, ids: Any) -> Iterator[Outcome]:
         RunStoppedError: The run stopped, by itself or on an exception of the ids.
         RunInterrupted: Ctrl-C while waiting here.
     """
-    feed = Feed(run, iterate(ids), sized=False)
+    feed = Feed(run, iterate(ids), sized=length_of(ids) is not None)
     return _stream(run, feed)
 
 
@@ -71,6 +71,8 @@ def _stream(run: _native.NativeRun, feed: Feed) -> Iterator[Outcome]:
             # The caller has left the loop, by break or by an exception: let what is under way be answered.
             _drain(run, "the iteration was left")
             raise
+    while feed.push_more():
+        yield from run.take()
     ending = ending_of(run)
     if ending.why is not None:
         raise_stopped(ending, None)
@@ -78,12 +80,14 @@ def _stream(run: _native.NativeRun, feed: Feed) -> Iterator[Outcome]:
 
 def _outcomes(run: _native.NativeRun, feed: Feed) -> Iterator[list[Outcome]]:
     """Feed the run and give what can be taken, at least once a tick, until it is done."""
+    warner = Warner(run)
     while True:
         if not feed.exhausted and run.room():
             feed.push()
         # Python looks for Ctrl-C between these waits; nothing of ours handles a signal.
         run.wait(True, not feed.exhausted, TICK)
         done = run.is_done()
+        warner.update()
         yield run.take()
         if done:
             return

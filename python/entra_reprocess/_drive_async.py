@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from ._feed import GRACE, TICK, Feed, ending_of, raise_interrupted, raise_stopped
+from ._feed import GRACE, TICK, Feed, Warner, ending_of, raise_interrupted, raise_stopped
 from ._ids import iterate, length_of
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ async def stream(start: Callable[[], _native.NativeRun], ids: Any) -> AsyncItera
             await pump.drain()
             raise
     await pump.end()
+    while pump.push_more():
+        for outcome in run.take():
+            yield outcome
     ending = ending_of(run)
     if ending.why is not None:
         raise_stopped(ending, None)
@@ -89,9 +92,11 @@ async def stream(start: Callable[[], _native.NativeRun], ids: Any) -> AsyncItera
 
 async def _outcomes(run: _native.NativeRun, pump: _Pump) -> AsyncIterator[list[Outcome]]:
     """Give what can be taken, at least once a tick, until the run is done."""
+    warner = Warner(run)
     while True:
         await pump.watch(run)
         done = run.is_done()
+        warner.update()
         yield run.take()
         if done:
             return
@@ -162,7 +167,11 @@ class _Pump:
         self._run.stop("the task was cancelled", 0.0)
         self._task.cancel()
 
+    def push_more(self) -> bool:
+        """After the end: see `Feed.push_more`."""
+        return self._feed is not None and self._feed.push_more()
+
     def push_rest(self) -> None:
-        """After a stop: see `Feed.push_rest`."""
-        if self._feed is not None:
-            self._feed.push_rest()
+        """After the end: see `Feed.push_rest`."""
+        while self.push_more():
+            pass

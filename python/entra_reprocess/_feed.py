@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     OnOutcome = Callable[[Outcome], object]
     """Called once for each different id, in the thread of the caller."""
+    Deadline = float | timedelta | None
+    """Seconds, or a timedelta, from the call."""
 
 GRACE = 2.0
 """Seconds that requests under way may still take once the sending has ended."""
@@ -25,6 +29,37 @@ _SLOW_INPUT = 0.05
 """Seconds after which a slow source of ids has to hand over what it has given so far."""
 _GLANCE = 64
 """Ids between two looks at the clock."""
+
+
+def seconds_of(deadline: Deadline) -> float | None:
+    """A deadline in seconds.
+
+    Raises:
+        TypeError: It is neither a number nor a timedelta; a point in time is no length of time.
+    """
+    if deadline is None:
+        return None
+    if isinstance(deadline, timedelta):
+        return deadline.total_seconds()
+    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)):
+        raise TypeError(f"deadline is of type {type(deadline).__name__}; give seconds or a timedelta from now")
+    return float(deadline)
+
+
+class Warner:
+    """Passes on what a run warns of, each text once."""
+
+    def __init__(self, run: _native.NativeRun) -> None:
+        self._run = run
+        self._told = 0
+
+    def update(self) -> None:
+        """Warn of what is new."""
+        texts = self._run.warnings()
+        new, self._told = texts[self._told :], len(texts)
+        for text in new:
+            # Level 2 and more would name a file of ours, too; the caller's own line is not known to a generator.
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 class Feed:
@@ -63,15 +98,22 @@ class Feed:
         if self.exhausted:
             self._run.close_input()
 
-    def push_rest(self) -> None:
-        """After a stop: take in the ids that a list still holds, so that the report covers all of them.
+    def push_more(self) -> bool:
+        """After the end: take in some of the ids that a list still holds, so that each gets its outcome.
 
         A generator is left alone; it may be endless.
         """
-        while self._sized and not self.exhausted:
-            chunk = list(islice(self._ids, 10_000))
-            self.exhausted = not chunk
-            self._run.push(chunk)
+        if not self._sized or self.exhausted:
+            return False
+        chunk = list(islice(self._ids, 10_000))
+        self.exhausted = not chunk
+        self._run.push(chunk)
+        return bool(chunk)
+
+    def push_rest(self) -> None:
+        """After the end: take in all of them."""
+        while self.push_more():
+            pass
 
 
 class Ending(NamedTuple):

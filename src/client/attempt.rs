@@ -26,6 +26,8 @@ pub struct Exchange {
     pub requests: u64,
     /// `x-ms-throttle-limit-percentage`, where it came.
     pub near_limit: Option<f64>,
+    /// Whether a batch answer held an answer that nobody had asked for.
+    pub has_stranger: bool,
 }
 
 impl Client {
@@ -61,6 +63,7 @@ impl Client {
             }
         }
         exchange.requests += second.requests;
+        exchange.has_stranger |= second.has_stranger;
         exchange.client_request_id = second.client_request_id;
         Ok(exchange)
     }
@@ -88,12 +91,17 @@ impl Client {
             self.transport.send(method, url, body, &lease.secret, client_request_id, departure).await;
         let requests = u64::from(!matches!(&answer, Err(failure) if !failure.left));
         let near_limit = answer.as_ref().ok().and_then(|answer| answer.near_limit);
+        let mut has_stranger = false;
         let results = match answer {
             Err(failure) => vec![Attempt::Failed(failure); ids.len()],
-            Ok(answer) if batched => read_batch(action, &answer, ids.len()),
+            Ok(answer) if batched => {
+                let results;
+                (results, has_stranger) = read_batch(action, &answer, ids.len());
+                results
+            }
             Ok(answer) => vec![read_plain(action, &answer)],
         };
-        Exchange { client_request_id, results, requests, near_limit }
+        Exchange { client_request_id, results, requests, near_limit, has_stranger }
     }
 
     /// GET a URL once, renewing a refused token as [`Client::attempt`] does. Gives the body of a success too.
@@ -174,16 +182,21 @@ fn wait(answer: &Answer, value: Option<&str>) -> Option<Duration> {
     retry_after::parse(value?, retry_after::answered_at(answer.date.as_deref()))
 }
 
-fn read_batch(action: Action, answer: &Answer, parts: usize) -> Vec<Attempt> {
-    match answer.status {
+/// One result for each part, and whether there was an answer that nobody had asked for.
+fn read_batch(action: Action, answer: &Answer, parts: usize) -> (Vec<Attempt>, bool) {
+    let for_all = match answer.status {
         200..=299 => match batch::read(&answer.body, parts) {
-            Ok(results) => results.into_iter().map(|part| read_part(action, answer, part)).collect(),
-            Err(malformed) => vec![Attempt::Failed(TransportFailure::protocol(malformed.to_string())); parts],
+            Ok(read) => {
+                let results = read.parts.into_iter().map(|part| read_part(action, answer, part)).collect();
+                return (results, read.has_stranger);
+            }
+            Err(malformed) => Attempt::Failed(TransportFailure::protocol(malformed.to_string())),
         },
         // What the whole batch is told counts for each of its parts, except a complaint about the batch itself.
-        401 | 403 | 429 | 500.. => vec![Attempt::Answered(item_answer(answer)); parts],
-        _ => vec![Attempt::BatchRefused; parts],
-    }
+        401 | 403 | 429 | 500.. => Attempt::Answered(item_answer(answer)),
+        _ => Attempt::BatchRefused,
+    };
+    (vec![for_all; parts], false)
 }
 
 fn read_part(action: Action, answer: &Answer, part: PartResult) -> Attempt {

@@ -70,7 +70,7 @@ impl Client {
                         given_up: None,
                     })));
                 }
-                (Step::Settled(_), _) => {
+                (Step::Settled(_) | Step::Apart, _) => {
                     return Err(Failure::Transport(TransportFailure::protocol("no answer")));
                 }
                 (Step::GivenUp(_, reason), attempt) => {

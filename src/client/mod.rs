@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub use attempt::Exchange;
 pub use listing::Listing;
 
+use crate::gate::Gate;
 use crate::graph::action::Action;
 use crate::graph::endpoint::Endpoint;
 use crate::pace::Pace;
@@ -68,7 +69,7 @@ pub struct Client {
     transport: Transport,
     tokens: TokenCache,
     /// Writes and reads have quotas of their own.
-    paces: [Arc<Mutex<Pace>>; 2],
+    gates: [Arc<Mutex<Gate>>; 2],
     closed: watch::Sender<bool>,
 }
 
@@ -80,12 +81,12 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, String> {
         let transport = Transport::new(&options.transport, &options.endpoint.batch())?;
         let tokens = TokenCache::new(options.scope.clone());
-        let pace = || {
+        let gate = || {
             let concurrency = options.transport.concurrency;
-            Arc::new(Mutex::new(Pace::new(options.batch_size, concurrency, options.rate)))
+            Arc::new(Mutex::new(Gate::new(Pace::new(options.batch_size, concurrency, options.rate))))
         };
-        let paces = [pace(), pace()];
-        Ok(Self { options, transport, tokens, paces, closed: watch::Sender::new(false) })
+        let gates = [gate(), gate()];
+        Ok(Self { options, transport, tokens, gates, closed: watch::Sender::new(false) })
     }
 
     /// The options in use.
@@ -93,9 +94,9 @@ impl Client {
         &self.options
     }
 
-    /// The pace that all calls of this kind share.
-    pub fn pace(&self, action: Action) -> Arc<Mutex<Pace>> {
-        let [writes, reads] = &self.paces;
+    /// What all calls of this kind pass.
+    pub fn gate(&self, action: Action) -> Arc<Mutex<Gate>> {
+        let [writes, reads] = &self.gates;
         match action {
             Action::Reprocess => writes.clone(),
             Action::ReadState => reads.clone(),

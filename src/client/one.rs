@@ -46,6 +46,7 @@ impl Client {
             slot.landed(landing);
             match step {
                 Step::Again { wait, .. } => tokio::time::sleep(wait).await,
+                Step::Apart => {}
                 Step::Settled(Status::Accepted) => {
                     let answer = settling_answer(attempt)?;
                     return Ok(accepted(id, answer, exchange.client_request_id, history.attempts, started));

@@ -48,8 +48,7 @@ impl Identity {
     }
 }
 
-type Certified =
-    (String, Vec<tokio_rustls::rustls::pki_types::CertificateDer<'static>>, PrivateKeyDer<'static>);
+type Certified = (String, Vec<rustls::pki_types::CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 fn certify() -> Result<Certified, rcgen::Error> {
     let mut authority = params(&[], "Graph emulator, throwaway authority")?;

@@ -90,23 +90,37 @@ pub enum PartResult {
 #[error("the answer is no batch response: {0}")]
 pub struct Malformed(&'static str);
 
-/// What came back for each of `parts` parts, in the order in which they were asked.
+/// What a batch answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchAnswer {
+    /// One for each part, in the order in which they were asked.
+    pub parts: Vec<PartResult>,
+    /// Whether there was an answer for an id that was not asked.
+    pub has_stranger: bool,
+}
+
+/// What came back for `parts` parts.
 ///
 /// Answers may come in any order and are matched by id, which Graph compares without case.
 /// An answer for an id that was not asked says nothing about ours and is passed over.
-pub fn read(answer: &[u8], parts: usize) -> Result<Vec<PartResult>, Malformed> {
+pub fn read(answer: &[u8], parts: usize) -> Result<BatchAnswer, Malformed> {
     let answer: Value = serde_json::from_slice(answer).map_err(|_| Malformed("it is not JSON"))?;
     let responses =
         answer.get("responses").and_then(Value::as_array).ok_or(Malformed("it has no list of responses"))?;
     let mut found: HashMap<usize, PartResult> = HashMap::with_capacity(parts);
+    let mut has_stranger = false;
     for response in responses {
-        let Some(place) = place(response).filter(|place| *place < parts) else { continue };
+        let Some(place) = place(response).filter(|place| *place < parts) else {
+            has_stranger = true;
+            continue;
+        };
         let read = read_part(response);
         found.entry(place).and_modify(|first| *first = reconcile(first, &read)).or_insert(read);
     }
-    Ok((0..parts)
+    let parts = (0..parts)
         .map(|place| found.remove(&place).unwrap_or(PartResult::Unanswered("the batch answer left it out")))
-        .collect())
+        .collect();
+    Ok(BatchAnswer { parts, has_stranger })
 }
 
 /// The place that an answer's id stands for. Our ids are digits, so case cannot matter.
@@ -167,6 +181,7 @@ mod tests {
     fn statuses(answer: &Value, parts: usize) -> Vec<Option<u16>> {
         read(answer.to_string().as_bytes(), parts)
             .unwrap()
+            .parts
             .into_iter()
             .map(|part| match part {
                 PartResult::Answered(answer) => Some(answer.status),
@@ -215,9 +230,16 @@ mod tests {
         let answer = json!({"responses": [
             {"id": "1", "status": 202}, {"id": "1", "status": 404},
             {"id": "2", "status": 202}, {"id": "2", "status": 202},
-            {"id": "4", "status": "202"},
-            {"id": "0", "status": 202}, {"id": "9", "status": 202}, {"id": "x", "status": 202}, {"status": 202}, 7]});
+            {"id": "4", "status": "202"}]});
         assert_eq!(statuses(&answer, 4), [None, Some(202), None, None]);
+        assert!(!read(answer.to_string().as_bytes(), 4).unwrap().has_stranger);
+        for stranger in
+            [json!({"id": "0"}), json!({"id": "9"}), json!({"id": "x"}), json!({"status": 202}), json!(7)]
+        {
+            let answer = json!({"responses": [{"id": "1", "status": 202}, stranger]});
+            assert_eq!(statuses(&answer, 1), [Some(202)]);
+            assert!(read(answer.to_string().as_bytes(), 1).unwrap().has_stranger);
+        }
         let thrice = json!({"responses": [
             {"id": "1", "status": 202}, {"id": "1", "status": 404}, {"id": "1", "status": 202}]});
         assert_eq!(statuses(&thrice, 1), [None], "a contradiction is not mended by a third answer");
@@ -228,7 +250,7 @@ mod tests {
         for name in ["Retry-After", "retry-after", "RETRY-AFTER"] {
             let answer =
                 json!({"responses": [{"id": "1", "status": 429, "headers": {name: "7", "Request-Id": "r"}}]});
-            let parts = read(answer.to_string().as_bytes(), 1).unwrap();
+            let parts = read(answer.to_string().as_bytes(), 1).unwrap().parts;
             let PartResult::Answered(part) = &parts[0] else { panic!("answered") };
             assert_eq!(part.retry_after.as_deref(), Some("7"));
             assert_eq!(part.request_id.as_deref(), Some("r"));

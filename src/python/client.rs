@@ -78,18 +78,27 @@ impl NativeClient {
     }
 
     /// Start to reprocess many. `collect` keeps every outcome for a report, `hand_out` lets each be taken.
-    fn run(&self, py: Python<'_>, collect: bool, hand_out: bool) -> PyResult<NativeRun> {
+    #[pyo3(signature = (collect, hand_out, deadline))]
+    fn run(
+        &self,
+        py: Python<'_>,
+        collect: bool,
+        hand_out: bool,
+        deadline: Option<f64>,
+    ) -> PyResult<NativeRun> {
         let mode = match (collect, hand_out) {
             (true, false) => Mode::Collect,
             (true, true) => Mode::CollectAndHandOut,
             (false, _) => Mode::Stream,
         };
-        NativeRun::start(py, self.client()?, Action::Reprocess, self.source(py)?, mode)
+        let deadline = deadline.map(read_deadline).transpose()?;
+        NativeRun::start(py, self.client()?, Action::Reprocess, self.source(py)?, mode, deadline)
     }
 
     /// Start to read the states of many; the message of an outcome that was accepted is the state.
     fn read_states(&self, py: Python<'_>) -> PyResult<NativeRun> {
-        NativeRun::start(py, self.client()?, Action::ReadState, self.source(py)?, Mode::Collect)
+        let (client, source) = (self.client()?, self.source(py)?);
+        NativeRun::start(py, client, Action::ReadState, source, Mode::Collect, None)
     }
 
     /// List assignments.
@@ -239,6 +248,17 @@ fn read_rate(given: &Bound<'_, PyDict>) -> PyResult<Option<f64>> {
         return Ok(Some(rate));
     }
     Err(PyValueError::new_err(format!("rate is {rate}; give items a second, more than 0, or None to adapt")))
+}
+
+fn read_deadline(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|limit| !limit.is_zero() && *limit <= LONGEST)
+        .ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "deadline is {seconds} s; give seconds or a timedelta from now, more than 0 and at most a year"
+            ))
+        })
 }
 
 /// Longer waits are mistakes, and would overflow the clock's arithmetic.

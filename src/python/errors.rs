@@ -27,14 +27,10 @@ pub fn failure(py: Python<'_>, failure: &Failure, id: Option<AssignmentId>) -> P
 /// The exception that made a run stop; `None` where the caller asked for it.
 pub fn stop_cause(py: Python<'_>, cause: &StopCause) -> Option<PyErr> {
     match cause {
-        StopCause::Asked(_) => None,
+        StopCause::Asked(_) | StopCause::Deadline(_) => None,
         StopCause::Credential(failure) => Some(credential(py, failure)),
         StopCause::Unreachable(failure) => Some(transport(py, failure)),
-        StopCause::Unauthorized(answer, client_request_id) => {
-            let refusal =
-                Refusal { answer: answer.clone(), client_request_id: *client_request_id, given_up: None };
-            Some(graph(py, &refusal, None).unwrap_or_else(|err| err))
-        }
+        StopCause::Refused(_, refusal) => Some(graph(py, refusal, None).unwrap_or_else(|err| err)),
     }
 }
 
@@ -56,7 +52,10 @@ fn transport(py: Python<'_>, failure: &TransportFailure) -> PyErr {
     let class = match failure.kind {
         FailureKind::Timeout => "TransportTimeoutError",
         FailureKind::Protocol => "ProtocolError",
-        FailureKind::Connection | FailureKind::Withdrawn => "TransportError",
+        FailureKind::Connection
+        | FailureKind::UnknownHost
+        | FailureKind::Untrusted
+        | FailureKind::Withdrawn => "TransportError",
     };
     raised(py, class, (failure.message.as_str(),), None)
 }

@@ -30,8 +30,9 @@ impl NativeRun {
         action: Action,
         source: Arc<dyn TokenSource>,
         mode: Mode,
+        deadline: Option<Duration>,
     ) -> PyResult<Self> {
-        let run = Arc::new(Run::start(&runtime::handle(py)?, client, action, source, mode));
+        let run = Arc::new(Run::start(&runtime::handle(py)?, client, action, source, mode, deadline));
         Ok(Self { pid: std::process::id(), run: ManuallyDrop::new(run) })
     }
 
@@ -104,16 +105,22 @@ impl NativeRun {
         ))
     }
 
+    /// What the caller should be told by now, each once.
+    fn warnings(&self) -> PyResult<Vec<String>> {
+        Ok(self.run()?.warnings())
+    }
+
     /// Send nothing more; what is under way may take this many seconds.
     fn stop(&self, why: &str, grace: f64) -> PyResult<()> {
         self.run()?.stop(why, Duration::try_from_secs_f64(grace).unwrap_or_default());
         Ok(())
     }
 
-    /// `(report, why it stopped or None, the exception behind it or None)`; once, when the run has ended.
+    /// `(report, why it stopped against the caller's wish, the exception behind it)`; once, when the run has ended.
     fn finish(&self, py: Python<'_>) -> PyResult<(NativeReport, Option<String>, Option<PyErr>)> {
         let finished = self.run()?.finish();
-        let why = finished.stop.as_ref().map(crate::run::StopCause::text);
+        let why =
+            finished.stop.as_ref().filter(|cause| !cause.is_expected()).map(crate::run::StopCause::text);
         let cause = finished.stop.as_ref().and_then(|cause| errors::stop_cause(py, cause));
         Ok((NativeReport::of(finished), why, cause))
     }

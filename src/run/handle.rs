@@ -7,10 +7,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::book::Ledger;
 use super::columns::Columns;
 use super::engine;
 use super::recent::Recent;
-use super::state::{Ledger, State, Stats};
+use super::state::{Plan, State, Stats};
 use super::stop::StopCause;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::client::SharedClient;
@@ -40,7 +41,7 @@ pub struct News {
 
 impl News {
     fn is_in(self, state: &State) -> bool {
-        state.is_done() || (self.outcomes && state.has_outcomes()) || (self.room && state.has_room())
+        state.is_done() || (self.outcomes && state.book().has_outcomes()) || (self.room && state.has_room())
     }
 }
 
@@ -97,27 +98,28 @@ pub struct Run {
 }
 
 impl Run {
-    /// Start a run on this runtime; it waits for ids.
+    /// Start a run on this runtime; it waits for ids. With a deadline it is over after this time, whatever is left.
     pub fn start(
         runtime: &Handle,
         client: SharedClient,
         action: Action,
         source: Arc<dyn TokenSource>,
         mode: Mode,
+        deadline: Option<Duration>,
     ) -> Self {
+        let started = Instant::now();
         let options = client.options();
         let ledger = match mode {
             Mode::Stream => Ledger::Window(Recent::default()),
             Mode::Collect | Mode::CollectAndHandOut => Ledger::Columns(Box::default()),
         };
-        let state = State::new(
-            options.limits,
-            options.batch_size,
-            options.transport.concurrency,
-            client.pace(action),
-            ledger,
-            mode != Mode::Collect,
-        );
+        let plan = Plan {
+            limits: options.limits,
+            batch_size: options.batch_size.max(1),
+            concurrency: options.transport.concurrency.max(1),
+            deadline,
+        };
+        let state = State::new(plan, client.gate(action), ledger, mode != Mode::Collect, started);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -125,7 +127,7 @@ impl Run {
             pushed: Notify::new(),
         });
         runtime.spawn(engine::drive(client, action, source, shared.clone()));
-        Self { shared, started: Instant::now() }
+        Self { shared, started }
     }
 
     /// Give ids in. More than `room` are taken too, but then memory grows.
@@ -172,14 +174,14 @@ impl Run {
 
     /// Take the outcomes that wait.
     pub fn take(&self) -> Vec<Outcome> {
-        self.shared.state().take()
+        self.shared.state().book_mut().take()
     }
 
     /// How far it has come.
     pub fn progress(&self) -> Progress {
         let now = Instant::now();
         let state = self.shared.state();
-        Progress { counts: state.counts(), stats: state.stats(now), pause_left: state.pause_left(now) }
+        Progress { counts: state.book().counts(), stats: state.stats(now), pause_left: state.pause_left(now) }
     }
 
     /// Send nothing more; what is under way may take this long.
@@ -188,12 +190,17 @@ impl Run {
         self.shared.pushed.notify_one();
     }
 
+    /// What the caller should be told by now, besides the outcomes.
+    pub fn warnings(&self) -> Vec<String> {
+        self.shared.state().warnings().to_vec()
+    }
+
     /// Collect what there is. To be called once, when the run has ended.
     pub fn finish(&self) -> Finished {
         let now = Instant::now();
         let mut state = self.shared.state();
         Finished {
-            columns: state.take_columns(),
+            columns: state.book_mut().take_columns(),
             stats: state.stats(now),
             elapsed: now - self.started,
             stop: state.stop_cause(),

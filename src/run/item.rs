@@ -1,10 +1,17 @@
-//! One id on its way to an outcome, ready or put aside for a while.
+//! One id on its way to an outcome, and the outcome that it ends with.
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::assignment::AssignmentId;
-use crate::retry::{History, ItemAnswer};
+use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
+use crate::retry::{Attempt, History, ItemAnswer};
+use crate::transport::{FailureKind, TransportFailure};
+
+/// Items that were refused together, as a part of a batch, and have to stay apart from all others.
+pub type Cohort = u64;
 
 /// One id on its way to an outcome.
 #[derive(Debug)]
@@ -13,6 +20,9 @@ pub struct Item {
     pub index: u64,
     pub row: u32,
     pub alone: bool,
+    pub cohort: Option<Cohort>,
+    /// Whether it goes ahead to learn if batches are taken at all.
+    pub is_scout: bool,
     pub since: Instant,
     pub started: Option<Instant>,
     pub history: History,
@@ -20,29 +30,67 @@ pub struct Item {
     pub last_request: Option<Uuid>,
 }
 
-/// An item that waits; ordered by when it may go, then by when it was put aside.
-pub struct Delayed {
-    pub ready_at: Instant,
-    pub number: u64,
-    pub item: Item,
-}
-
-impl PartialEq for Delayed {
-    fn eq(&self, other: &Self) -> bool {
-        (self.ready_at, self.number) == (other.ready_at, other.number)
+impl Item {
+    /// An id that has just come in.
+    pub fn new(id: AssignmentId, index: u64, row: u32, now: Instant) -> Self {
+        Self {
+            id,
+            index,
+            row,
+            alone: false,
+            cohort: None,
+            is_scout: false,
+            since: now,
+            started: None,
+            history: History::default(),
+            last_answer: None,
+            last_request: None,
+        }
     }
-}
 
-impl Eq for Delayed {}
-
-impl PartialOrd for Delayed {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+    /// Keep what an attempt brought, for the outcome.
+    pub fn remember(&mut self, attempt: &Attempt, request: Uuid) {
+        if let Attempt::Answered(answer) = attempt {
+            self.last_answer = Some(answer.clone());
+            self.last_request = Some(request);
+            self.cohort = None;
+        }
     }
-}
 
-impl Ord for Delayed {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.ready_at, self.number).cmp(&(other.ready_at, other.number))
+    /// It was under way when the run ended, and nobody waits for its answer any more.
+    pub fn cut_off(&mut self) {
+        self.history.attempts += 1;
+        self.history.lost = Some(TransportFailure {
+            kind: FailureKind::Withdrawn,
+            left: true,
+            message: "sent, and not answered before the run ended".into(),
+        });
+    }
+
+    /// Its outcome: by what it was last told, or by what was lost.
+    pub fn outcome(self, status: Status, reason: Option<String>, now: Instant) -> Outcome {
+        let by_answer = status != Status::Unknown && status != Status::NotAttempted;
+        let answer = self.last_answer.filter(|_| by_answer).unwrap_or_default();
+        let said = match &self.history.lost {
+            Some(lost) if !by_answer => Some(lost.message.clone()),
+            _ => answer.found.or(answer.error.message),
+        };
+        let message = match (said, reason) {
+            (Some(said), Some(reason)) => Some(format!("{said} ({reason})")),
+            (said, reason) => said.or(reason),
+        };
+        Outcome {
+            index: self.index,
+            id: OutcomeId::Valid(self.id),
+            status,
+            http_status: Some(answer.status).filter(|status| *status != 0),
+            code: answer.error.code.map(Into::into),
+            message: message.map(Into::into),
+            request_id: answer.request_id.map(Into::into),
+            client_request_id: self.last_request,
+            attempts: self.history.attempts,
+            elapsed: self.started.map_or(Duration::ZERO, |started| now - started),
+            finished_at: unix_micros(),
+        }
     }
 }

@@ -1,19 +1,24 @@
 //! The bulk engine: ids in, one outcome for each out.
 //!
 //! ```text
-//! push ──> State (intake, ready, delayed) ──> engine ──> Client::attempt
-//!            │                                  │
-//!            └── Ledger: columns or window <────┘ outcomes
+//! push ──> State (queue, flights) ──> engine ──> Client::attempt
+//!            │                           │
+//!            └── Book: outcomes <────────┘ answers
 //! ```
 
 pub mod columns;
 
+mod batching;
+mod book;
+mod deadline;
 mod engine;
 mod handle;
 mod item;
+mod queue;
 mod recent;
 mod state;
 mod stop;
+mod suspicion;
 mod texts;
 
 pub use handle::{Finished, Mode, News, Progress, Run};

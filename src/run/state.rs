@@ -1,41 +1,38 @@
 //! What a run knows: what waits, what is under way, what is settled. Decides what to do next; does no I/O.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::columns::Columns;
-use super::item::{Delayed, Item};
-use super::recent::Recent;
+use super::batching::{Batching, Doubt};
+use super::book::{Book, Ledger};
+use super::deadline::Deadline;
+use super::item::Item;
+use super::queue::Queue;
 use super::stop::StopCause;
+use super::suspicion::{Refused, Suspicion};
 use crate::assignment::{AssignmentId, InvalidId};
-use crate::client::Exchange;
+use crate::client::{Exchange, Refusal};
+use crate::gate::Gate;
 use crate::landing::Landing;
-use crate::outcome::{Counts, Outcome, OutcomeId, Status, unix_micros};
-use crate::pace::{Pace, Permit};
-use crate::retry::{Attempt, History, Limits, Step};
+use crate::outcome::Status;
+use crate::pace::Permit;
+use crate::retry::{Attempt, Limits, Step};
 use crate::token::CredentialFailure;
-use crate::transport::{Departure, FailureKind, TransportFailure};
+use crate::transport::{Departure, FailureKind};
 
 /// How long a batch that is not full waits for more input.
 const LINGER: Duration = Duration::from_millis(50);
 /// How soon to look again where other calls of the client hold the whole window.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Where outcomes are kept, and how a repeated id is recognised.
-pub enum Ledger {
-    /// Every outcome, for a report.
-    Columns(Box<Columns>),
-    /// None, for a stream: memory stays flat.
-    Window(Recent),
-}
-
 /// A request under way.
 struct Flight {
     items: Vec<Item>,
+    alone: bool,
     departure: Arc<Departure>,
     sent: Instant,
 }
@@ -70,74 +67,91 @@ pub struct Stats {
     pub paused: Duration,
 }
 
+/// How a run goes about its work.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How long and how often to try.
+    pub limits: Limits,
+    /// Items in one batch; 1 sends plain requests.
+    pub batch_size: usize,
+    /// Requests in flight at the most.
+    pub concurrency: usize,
+    /// How long it may take.
+    pub deadline: Option<Duration>,
+}
+
 /// All that a run knows.
 pub struct State {
-    limits: Limits,
-    batch_size: usize,
-    concurrency: usize,
+    plan: Plan,
+    deadline: Option<Deadline>,
     open: bool,
     next_index: u64,
     next_number: u64,
-    ready: VecDeque<Item>,
-    delayed: BinaryHeap<Reverse<Delayed>>,
+    queue: Queue,
     flights: HashMap<u64, Flight>,
     underway: usize,
+    /// Answered 400 in a batch, as long as that may be about the batch.
+    suspects: Vec<Item>,
+    batching: Batching,
+    suspicion: Suspicion,
     stop: Option<(StopCause, Instant)>,
     /// Shared by all calls of the client.
-    pace: Arc<Mutex<Pace>>,
-    /// What the pace had paused before this run.
+    gate: Arc<Mutex<Gate>>,
+    /// What the gate had paused before this run.
     paused_before: Duration,
-    ledger: Ledger,
-    /// How often a row's id was repeated, where it was.
-    repeats: HashMap<u32, u64>,
-    outbox: Option<VecDeque<Outcome>>,
-    counts: Counts,
-    stats: Stats,
-    done: bool,
+    book: Book,
+    http_requests: u64,
+    warnings: Vec<String>,
+    /// What was paused in all, once it is done.
+    done: Option<Duration>,
 }
 
 impl State {
     /// A run that knows nothing yet. `hand_out` keeps each outcome until it is taken.
-    pub fn new(
-        limits: Limits,
-        batch_size: usize,
-        concurrency: usize,
-        pace: Arc<Mutex<Pace>>,
-        ledger: Ledger,
-        hand_out: bool,
-    ) -> Self {
-        let paused_before = pace.lock().unwrap_or_else(PoisonError::into_inner).paused(Instant::now());
+    pub fn new(plan: Plan, gate: Arc<Mutex<Gate>>, ledger: Ledger, hand_out: bool, now: Instant) -> Self {
+        let paused_before = gate.lock().unwrap_or_else(PoisonError::into_inner).paused(now);
         Self {
-            limits,
-            batch_size: batch_size.max(1),
-            concurrency: concurrency.max(1),
+            plan,
+            deadline: plan.deadline.map(|limit| Deadline::new(limit, now)),
             open: true,
             next_index: 0,
             next_number: 0,
-            ready: VecDeque::new(),
-            delayed: BinaryHeap::new(),
+            queue: Queue::default(),
             flights: HashMap::new(),
             underway: 0,
+            suspects: Vec::new(),
+            batching: Batching::default(),
+            suspicion: Suspicion::default(),
             stop: None,
-            pace,
+            gate,
             paused_before,
-            ledger,
-            repeats: HashMap::new(),
-            outbox: hand_out.then(VecDeque::new),
-            counts: Counts::default(),
-            stats: Stats::default(),
-            done: false,
+            book: Book::new(ledger, hand_out),
+            http_requests: 0,
+            warnings: Vec::new(),
+            done: None,
         }
     }
 
+    /// The outcomes.
+    pub const fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// The outcomes, to take some out.
+    pub const fn book_mut(&mut self) -> &mut Book {
+        &mut self.book
+    }
+
+    // ---- intake
+
     /// How many ids are taken in ahead of the sending: enough to keep it busy, few enough to stay small.
     fn capacity(&self) -> usize {
-        (4 * self.concurrency * self.batch_size).max(1_000)
+        (4 * self.plan.concurrency * self.plan.batch_size).max(1_000)
     }
 
     /// How many more ids may be pushed now.
     pub fn room(&self) -> usize {
-        self.capacity().saturating_sub(self.ready.len() + self.delayed.len() + self.underway)
+        self.capacity().saturating_sub(self.queue.len() + self.underway)
     }
 
     /// Whether there is room enough that fetching more input is worth waking up for.
@@ -151,70 +165,17 @@ impl State {
             let index = self.next_index;
             self.next_index += 1;
             match id {
-                Ok(id) => self.admit(id, index, now),
-                Err(refused) => self.refuse(&refused, index),
+                Err(refused) => self.book.refuse(&refused, index),
+                Ok(id) => {
+                    let Some(row) = self.book.admit(id) else { continue };
+                    let item = Item::new(id, index, row, now);
+                    match self.stop.as_ref().map(|(cause, _)| cause.text()) {
+                        Some(reason) => self.settle(item, Status::NotAttempted, Some(reason), now),
+                        None => self.queue.push_back(item),
+                    }
+                }
             }
         }
-    }
-
-    fn admit(&mut self, id: AssignmentId, index: u64, now: Instant) {
-        let (row, new) = match &mut self.ledger {
-            Ledger::Columns(columns) => columns.add(id),
-            Ledger::Window(recent) => (0, recent.is_new(id)),
-        };
-        if !new {
-            self.repeat(row);
-            return;
-        }
-        let item = Item {
-            id,
-            index,
-            row,
-            alone: self.batch_size == 1,
-            since: now,
-            started: None,
-            history: History::default(),
-            last_answer: None,
-            last_request: None,
-        };
-        match &self.stop {
-            Some((cause, _)) => {
-                let reason = cause.text();
-                self.cut_short(item, &reason, false, now);
-            }
-            None => self.ready.push_back(item),
-        }
-    }
-
-    /// A repeated place counts as its id does, now if that is settled and with it otherwise.
-    fn repeat(&mut self, row: u32) {
-        let Ledger::Columns(columns) = &self.ledger else { return };
-        *self.repeats.entry(row).or_default() += 1;
-        if columns.is_settled(row) {
-            self.counts.add(columns.status(row), 1);
-        }
-    }
-
-    fn refuse(&mut self, refused: &InvalidId, index: u64) {
-        let shown: Arc<str> = refused.shown.as_str().into();
-        let row = match &mut self.ledger {
-            Ledger::Columns(columns) => columns.add_invalid(&shown),
-            Ledger::Window(_) => 0,
-        };
-        let outcome = Outcome {
-            index,
-            id: OutcomeId::Invalid(shown),
-            status: Status::Rejected,
-            http_status: None,
-            code: None,
-            message: Some(refused.reason.as_str().into()),
-            request_id: None,
-            client_request_id: None,
-            attempts: 0,
-            elapsed: Duration::ZERO,
-            finished_at: unix_micros(),
-        };
-        self.settle(row, outcome);
     }
 
     /// No more input comes.
@@ -222,81 +183,90 @@ impl State {
         self.open = false;
     }
 
-    /// Send nothing more; what is under way may take until the deadline. A sooner deadline wins, the first cause stays.
-    pub fn stop(&mut self, cause: StopCause, deadline: Instant) {
+    // ---- what to do next
+
+    /// Send nothing more; what is under way may take until then. A sooner time wins, the first cause stays.
+    pub fn stop(&mut self, cause: StopCause, until: Instant) {
         self.open = false;
         for flight in self.flights.values() {
             flight.departure.hold();
         }
         self.stop = match self.stop.take() {
-            Some((first, before)) => Some((first, before.min(deadline))),
-            None => Some((cause, deadline)),
+            Some((first, before)) => Some((first, before.min(until))),
+            None => Some((cause, until)),
         };
     }
 
     /// What to do next.
     pub fn next(&mut self, now: Instant) -> Next {
-        if let Some((_, deadline)) = self.stop {
-            return if self.flights.is_empty() || deadline <= now {
-                Next::Finished
-            } else {
-                Next::Wait(Some(deadline))
-            };
+        let last_call = self.deadline.as_ref().map(Deadline::last_call);
+        if let Some(deadline) = &self.deadline
+            && deadline.last_call() <= now
+        {
+            let (cause, until) = (StopCause::Deadline(deadline.limit()), deadline.end());
+            self.stop(cause, until);
         }
-        while self.delayed.peek().is_some_and(|Reverse(delayed)| delayed.ready_at <= now) {
-            if let Some(Reverse(delayed)) = self.delayed.pop() {
-                self.ready.push_back(delayed.item);
-            }
+        if let Some((_, until)) = self.stop {
+            let is_over = self.flights.is_empty() || until <= now;
+            return if is_over { Next::Finished } else { Next::Wait(Some(until)) };
         }
-        if self.ready.is_empty() && self.delayed.is_empty() && self.flights.is_empty() && !self.open {
+        match self.decide(now) {
+            Next::Wait(until) => Next::Wait(until.into_iter().chain(last_call).min()),
+            next => next,
+        }
+    }
+
+    fn decide(&mut self, now: Instant) -> Next {
+        self.queue.wake(now);
+        if self.queue.is_empty() && self.flights.is_empty() && !self.open {
             return Next::Finished;
         }
-        if self.flights.len() >= self.concurrency {
+        if self.flights.len() >= self.plan.concurrency || self.answers_matter_more() {
             return Next::Wait(None);
         }
-        match self.ready.front() {
-            Some(first) if first.alone || self.ready.len() >= self.batch_size || !self.open => self.send(now),
+        if matches!(self.batching, Batching::Scouting(_)) && !self.queue.scout_first() {
+            return Next::Wait(self.queue.wakes_at());
+        }
+        match self.queue.front(self.most()) {
             // Input that comes slowly must not wait for a full batch for ever.
-            Some(first) if now >= first.since + LINGER => self.send(now),
-            Some(first) => Next::Wait(Some(first.since + LINGER)),
-            None => Next::Wait(self.delayed.peek().map(|Reverse(delayed)| delayed.ready_at)),
+            Some(front) if front.may_grow && self.open && now < front.since + LINGER => {
+                Next::Wait(Some(front.since + LINGER))
+            }
+            Some(front) => self.send(front.count, now),
+            None => Next::Wait(self.queue.wakes_at()),
         }
     }
 
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many items one request may carry.
+    fn most(&self) -> usize {
+        if self.batching == Batching::Refused { 1 } else { self.plan.batch_size }
     }
 
-    fn send(&mut self, now: Instant) -> Next {
-        let alone = self.ready.front().is_some_and(|first| first.alone);
-        let wanted = if alone { 1 } else { self.ready.len().min(self.batch_size) };
-        let permit = self.pace().permit(now, wanted);
+    /// Whether what is under way may end the run, or change how it is done.
+    fn answers_matter_more(&self) -> bool {
+        self.underway > 0
+            && (self.suspicion.must_wait(self.underway) || self.batching.must_wait(self.underway))
+    }
+
+    fn send(&mut self, wanted: usize, now: Instant) -> Next {
+        let permit = self.gate().permit(now, wanted);
         let most = match permit {
             Permit::Send(most) => most,
             Permit::At(until) => return Next::Wait(Some(until)),
             Permit::AfterAnswer if self.flights.is_empty() => return Next::Wait(Some(now + LOOK_AGAIN)),
             Permit::AfterAnswer => return Next::Wait(None),
         };
-        let mut items = Vec::new();
-        while items.len() < most {
-            match self.ready.pop_front() {
-                Some(item) if item.alone == alone => items.push(item),
-                Some(other) => {
-                    self.ready.push_front(other);
-                    break;
-                }
-                None => break,
-            }
-        }
+        let mut items = self.queue.take(wanted.min(most));
         for item in &mut items {
             item.started.get_or_insert(now);
         }
+        let alone = self.most() == 1 || items.iter().any(|item| item.alone);
         let ids = items.iter().map(|item| item.id).collect();
         let departure = Arc::new(Departure::default());
         let flight = self.next_number();
         self.underway += items.len();
-        self.pace().sent(now, items.len());
-        self.flights.insert(flight, Flight { items, departure: departure.clone(), sent: now });
+        self.gate().sent(now, items.len());
+        self.flights.insert(flight, Flight { items, alone, departure: departure.clone(), sent: now });
         Next::Send { flight, ids, alone, departure }
     }
 
@@ -304,6 +274,12 @@ impl State {
         self.next_number += 1;
         self.next_number
     }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- what came back
 
     /// A flight came back.
     pub fn landed(
@@ -313,181 +289,254 @@ impl State {
         now: Instant,
         grace: Duration,
     ) {
-        let Some(Flight { items, sent, .. }) = self.flights.remove(&flight) else { return };
+        let Some(Flight { items, alone, sent, .. }) = self.flights.remove(&flight) else { return };
         self.underway -= items.len();
-        let mut landing = Landing::default();
+        if let Some(deadline) = &mut self.deadline {
+            deadline.took(now - sent);
+        }
         let exchange = match result {
             Ok(exchange) => exchange,
             Err(failure) => {
-                self.pace().landed(now, sent, Landing::lost(items.len()));
+                self.gate().landed(now, sent, Landing::lost(items.len()));
                 self.stop(StopCause::Credential(failure), now + grace);
-                self.ready.extend(items);
+                self.queue.push_front(items);
                 return;
             }
         };
-        self.stats.http_requests += exchange.requests;
+        self.http_requests += exchange.requests;
+        if exchange.has_stranger {
+            self.warn_once("a batch answer held an answer for an id that was not asked; it was passed over");
+        }
+        if !alone {
+            self.batching.answered(exchange.results.iter());
+        }
+        let mut landing = Landing { near_limit: exchange.near_limit, ..Landing::default() };
         // One draw for all, so that what failed together comes back together and fills a batch again.
         let jitter = fastrand::f64();
-        let mut again = Vec::new();
+        let mut judged = Vec::with_capacity(items.len());
         for (mut item, attempt) in items.into_iter().zip(exchange.results) {
-            let step = item.history.judge(&attempt, self.limits, jitter);
+            let step = item.history.judge(&attempt, self.plan.limits, jitter);
             landing.count(&attempt, &step);
-            if let Attempt::Answered(answer) = &attempt {
-                item.last_answer = Some(answer.clone());
-                item.last_request = Some(exchange.client_request_id);
-            }
+            item.remember(&attempt, exchange.client_request_id);
+            judged.push((item, attempt, step));
+        }
+        let in_trouble = {
+            let mut gate = self.gate();
+            gate.landed(now, sent, landing);
+            gate.in_trouble()
+        };
+        self.look_for_grounds(&judged, exchange.client_request_id, now + grace);
+        let (mut again, mut apart) = (Vec::new(), Vec::new());
+        for (item, attempt, step) in judged {
             match step {
-                Step::Settled(status) => {
-                    if let Attempt::Answered(answer) = attempt {
-                        if answer.status == 401 {
-                            self.stop(
-                                StopCause::Unauthorized(answer.clone(), exchange.client_request_id),
-                                now + grace,
-                            );
-                        }
-                        self.settle_answered(item, status, None, now);
-                    }
-                }
-                Step::Again { wait, everybody, alone } => {
-                    item.alone |= alone;
-                    if everybody {
-                        // The pace holds it back, together with everybody else; then it goes first.
+                Step::Again { wait, everybody } => {
+                    if everybody || in_trouble {
+                        // The gate holds it back, together with everybody else; then it goes first.
                         again.push(item);
                     } else {
-                        self.delay(item, now + wait);
+                        self.queue.delay(item, now + wait);
                     }
                 }
-                Step::GivenUp(status, reason) => {
-                    if let Attempt::Failed(failure) = attempt
-                        && !failure.left
-                        && failure.kind != FailureKind::Withdrawn
-                    {
-                        self.stop(StopCause::Unreachable(failure), now + grace);
-                    }
-                    self.settle_answered(item, status, Some(reason), now);
+                Step::Apart => apart.push(item),
+                Step::Settled(status) if item.is_scout => self.scouted(item, status, now, grace),
+                Step::Settled(Status::Rejected) if !alone && self.batching.is_open() => {
+                    self.suspects.push(item)
                 }
+                Step::Settled(status) => self.settle(item, status, None, now),
+                Step::GivenUp(status, reason) => self.give_up(item, &attempt, status, reason, now, grace),
             }
         }
-        for item in again.into_iter().rev() {
-            self.ready.push_front(item);
-        }
-        landing.near_limit = exchange.near_limit;
-        self.pace().landed(now, sent, landing);
+        self.queue.push_front(again);
+        self.set_apart(apart);
+        self.resolve_suspects(now);
     }
 
-    fn delay(&mut self, item: Item, ready_at: Instant) {
-        let number = self.next_number();
-        self.delayed.push(Reverse(Delayed { ready_at, number, item }));
+    /// Whether these answers are a reason to stop the whole run.
+    fn look_for_grounds(&mut self, judged: &[(Item, Attempt, Step)], request: Uuid, until: Instant) {
+        let answers = || {
+            judged.iter().filter_map(|(_, attempt, step)| match attempt {
+                Attempt::Answered(answer) => Some((answer, step)),
+                _ => None,
+            })
+        };
+        for (answer, step) in answers() {
+            self.suspicion.heard(answer, step, self.plan.limits.max_wait);
+        }
+        let refused = answers().find(|(answer, _)| answer.status == 401);
+        let (answer, why) = if let Some((answer, _)) = refused {
+            (answer, "the service refuses the token (401)")
+        } else if self.queue.is_empty() && !self.open {
+            // Nothing is left that stopping could spare.
+            return;
+        } else {
+            let Some((answer, _)) = answers().next_back() else { return };
+            match self.suspicion.grounds() {
+                Some(Refused::Forbidden) => {
+                    (answer, "everything is forbidden (403) and nothing was accepted")
+                }
+                Some(Refused::TooLong) => (
+                    answer,
+                    "the service asks to wait longer than max_wait for everything, and nothing was accepted",
+                ),
+                None => return,
+            }
+        };
+        let refusal = Refusal { answer: answer.clone(), client_request_id: request, given_up: None };
+        self.stop(StopCause::Refused(why.into(), Box::new(refusal)), until);
     }
 
-    /// Settle an item by what it was last told, or by what was lost.
-    fn settle_answered(&mut self, item: Item, status: Status, reason: Option<String>, now: Instant) {
-        let by_answer = status != Status::Unknown && status != Status::NotAttempted;
-        let answer = item.last_answer.filter(|_| by_answer).unwrap_or_default();
-        let said = match &item.history.lost {
-            Some(lost) if !by_answer => Some(lost.message.clone()),
-            _ => answer.found.or(answer.error.message),
-        };
-        let message = match (said, reason) {
-            (Some(said), Some(reason)) => Some(format!("{said} ({reason})")),
-            (said, reason) => said.or(reason),
-        };
-        let outcome = Outcome {
-            index: item.index,
-            id: OutcomeId::Valid(item.id),
-            status,
-            http_status: Some(answer.status).filter(|status| *status != 0),
-            code: answer.error.code.map(Into::into),
-            message: message.map(Into::into),
-            request_id: answer.request_id.map(Into::into),
-            client_request_id: item.last_request,
-            attempts: item.history.attempts,
-            elapsed: item.started.map_or(Duration::ZERO, |started| now - started),
-            finished_at: unix_micros(),
-        };
-        self.settle(item.row, outcome);
+    fn give_up(
+        &mut self,
+        mut item: Item,
+        attempt: &Attempt,
+        status: Status,
+        reason: String,
+        now: Instant,
+        grace: Duration,
+    ) {
+        let mut reason = reason;
+        if let Attempt::Failed(failure) = attempt
+            && !failure.left
+            && failure.kind != FailureKind::Withdrawn
+        {
+            if item.history.lost.is_none() {
+                reason = format!("{} ({reason})", failure.message);
+            }
+            self.stop(StopCause::Unreachable(failure.clone()), now + grace);
+        }
+        if std::mem::take(&mut item.is_scout) {
+            // It found nothing out, so the next one goes.
+            self.batching = Batching::default();
+        }
+        self.settle(item, status, Some(reason), now);
     }
 
-    fn settle(&mut self, row: u32, outcome: Outcome) {
-        let repeats = self.repeats.get(&row).copied().unwrap_or_default();
-        self.counts.add(outcome.status, 1 + repeats);
-        self.stats.retries += u64::from(outcome.attempts.saturating_sub(1));
-        if let Ledger::Columns(columns) = &mut self.ledger {
-            columns.settle(row, &outcome);
+    fn settle(&mut self, item: Item, status: Status, reason: Option<String>, now: Instant) {
+        self.book.settle(item.row, item.outcome(status, reason, now));
+    }
+
+    /// What was refused together goes again in halves, until the culprit stands alone.
+    fn set_apart(&mut self, mut items: Vec<Item>) {
+        if let [item] = items.as_mut_slice() {
+            item.alone = true;
+        } else {
+            let middle = items.len().div_ceil(2);
+            let cohorts = [self.next_number(), self.next_number()];
+            for (place, item) in items.iter_mut().enumerate() {
+                item.cohort = cohorts.get(usize::from(place >= middle)).copied();
+            }
         }
-        if let Some(outbox) = &mut self.outbox {
-            outbox.push_back(outcome);
+        self.queue.push_front(items);
+        if self.batching.doubt() == Some(Doubt::WholeBatches)
+            && let Some(mut scout) = self.queue.take(1).pop()
+        {
+            (scout.is_scout, scout.alone) = (true, true);
+            self.queue.push_front(vec![scout]);
+            self.batching = Batching::Scouting(Doubt::WholeBatches);
         }
     }
+
+    /// What was answered 400 is rejected, unless that may have been about the batch.
+    fn resolve_suspects(&mut self, now: Instant) {
+        if self.batching.doubt() == Some(Doubt::EveryPart)
+            && let Some(mut scout) = self.suspects.pop()
+        {
+            (scout.is_scout, scout.alone) = (true, true);
+            self.queue.push_front(vec![scout]);
+            self.batching = Batching::Scouting(Doubt::EveryPart);
+        }
+        // Where nothing else is going on, nothing more will be learnt.
+        if !self.batching.is_open() || (self.queue.is_empty() && self.flights.is_empty()) {
+            for item in std::mem::take(&mut self.suspects) {
+                self.settle(item, Status::Rejected, None, now);
+            }
+        }
+    }
+
+    /// The answer to the plain request shows whether it was about the batches.
+    fn scouted(&mut self, mut item: Item, status: Status, now: Instant, grace: Duration) {
+        item.is_scout = false;
+        let doubt = if let Batching::Scouting(doubt) = self.batching { Some(doubt) } else { None };
+        if let (Some(_), Status::Accepted) = (doubt, status) {
+            self.batching = Batching::Refused;
+            let suspects = std::mem::take(&mut self.suspects);
+            self.queue.push_front(suspects);
+            self.warn_once(
+                "the service takes no batches of this action, so each id goes in a request of its own",
+            );
+        } else if let (Some(Doubt::EveryPart), Some(answer)) = (doubt, &item.last_answer) {
+            let refusal = Refusal {
+                answer: answer.clone(),
+                client_request_id: item.last_request.unwrap_or_default(),
+                given_up: None,
+            };
+            let why =
+                "the first hundred ids were all rejected (400), one of them in a request of its own as well";
+            self.stop(StopCause::Refused(why.into(), Box::new(refusal)), now + grace);
+        } else if doubt.is_some() {
+            self.batching = Batching::default();
+        }
+        self.settle(item, status, None, now);
+    }
+
+    fn warn_once(&mut self, text: &str) {
+        if !self.warnings.iter().any(|known| known == text) {
+            self.warnings.push(text.to_owned());
+        }
+    }
+
+    // ---- the end, and what can be asked
 
     /// End it: whatever is not settled gets the outcome that is known to be true of it.
     pub fn finish(&mut self, now: Instant) {
         let reason = self.stop.as_ref().map_or_else(|| "the run ended".to_owned(), |(cause, _)| cause.text());
         let flights: Vec<Flight> = self.flights.drain().map(|(_, flight)| flight).collect();
+        let mut open = Vec::new();
         for flight in flights {
-            self.pace().landed(now, flight.sent, Landing::lost(flight.items.len()));
-            let left = flight.departure.has_left();
-            for item in flight.items {
-                self.cut_short(item, &reason, left, now);
-            }
+            self.gate().landed(now, flight.sent, Landing::lost(flight.items.len()));
+            let has_left = flight.departure.has_left();
+            open.extend(flight.items.into_iter().map(|mut item| {
+                if has_left {
+                    item.cut_off();
+                }
+                item
+            }));
         }
         self.underway = 0;
-        for item in std::mem::take(&mut self.ready) {
-            self.cut_short(item, &reason, false, now);
+        open.extend(self.queue.drain());
+        for item in open {
+            let status = item.history.cut_short();
+            let is_throttled = status == Status::NotAttempted && item.history.answered;
+            let reason = if is_throttled { format!("throttled so far; {reason}") } else { reason.clone() };
+            self.settle(item, status, Some(reason), now);
         }
-        for Reverse(delayed) in std::mem::take(&mut self.delayed).into_sorted_vec() {
-            self.cut_short(delayed.item, &reason, false, now);
+        for item in std::mem::take(&mut self.suspects) {
+            self.settle(item, Status::Rejected, None, now);
         }
-        self.stats.paused = self.paused(now);
-        self.done = true;
-    }
-
-    fn cut_short(&mut self, mut item: Item, reason: &str, left: bool, now: Instant) {
-        if left {
-            item.history.attempts += 1;
-            item.history.lost = Some(TransportFailure {
-                kind: FailureKind::Withdrawn,
-                left: true,
-                message: "sent, and not answered before the run ended".into(),
-            });
-        }
-        let status = item.history.end();
-        self.settle_answered(item, status, Some(reason.to_owned()), now);
+        self.done = Some(self.paused(now));
     }
 
     /// Whether every id has its outcome and none will be taken in any more.
     pub const fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Whether outcomes wait to be taken.
-    pub fn has_outcomes(&self) -> bool {
-        self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
-    }
-
-    /// Take the outcomes that wait.
-    pub fn take(&mut self) -> Vec<Outcome> {
-        self.outbox.as_mut().map(|outbox| outbox.drain(..).collect()).unwrap_or_default()
-    }
-
-    /// How many places of the input have ended in each way.
-    pub const fn counts(&self) -> Counts {
-        self.counts
+        self.done.is_some()
     }
 
     /// The figures so far.
     pub fn stats(&self, now: Instant) -> Stats {
-        let paused = if self.done { self.stats.paused } else { self.paused(now) };
-        Stats { paused, ..self.stats }
+        Stats {
+            http_requests: self.http_requests,
+            retries: self.book.retries(),
+            paused: self.done.unwrap_or_else(|| self.paused(now)),
+        }
     }
 
     /// How much longer the shared pause lasts.
     pub fn pause_left(&self, now: Instant) -> Duration {
-        self.pace().paused_until(now).map_or(Duration::ZERO, |until| until - now)
+        self.gate().paused_until(now).map_or(Duration::ZERO, |until| until - now)
     }
 
     fn paused(&self, now: Instant) -> Duration {
-        self.pace().paused(now).saturating_sub(self.paused_before)
+        self.gate().paused(now).saturating_sub(self.paused_before)
     }
 
     /// Why the run stopped, if it did.
@@ -495,14 +544,8 @@ impl State {
         self.stop.as_ref().map(|(cause, _)| cause.clone())
     }
 
-    /// Take the columns out, empty for a stream.
-    pub fn take_columns(&mut self) -> Columns {
-        match std::mem::replace(&mut self.ledger, Ledger::Window(Recent::default())) {
-            Ledger::Columns(mut columns) => {
-                columns.freeze();
-                *columns
-            }
-            Ledger::Window(_) => Columns::default(),
-        }
+    /// What the caller should be told, besides the outcomes; each once.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }

@@ -1,8 +1,8 @@
 //! Why a run stops before its end.
 
-use uuid::Uuid;
+use std::time::Duration;
 
-use crate::retry::ItemAnswer;
+use crate::client::Refusal;
 use crate::token::CredentialFailure;
 use crate::transport::TransportFailure;
 
@@ -11,10 +11,12 @@ use crate::transport::TransportFailure;
 pub enum StopCause {
     /// The caller asked for it.
     Asked(String),
+    /// The time that the caller gave it is over.
+    Deadline(Duration),
     /// There is no token.
     Credential(CredentialFailure),
-    /// The service refuses the token.
-    Unauthorized(ItemAnswer, Uuid),
+    /// What the service says is not about single items.
+    Refused(String, Box<Refusal>),
     /// The service cannot be reached.
     Unreachable(TransportFailure),
 }
@@ -23,10 +25,15 @@ impl StopCause {
     /// For the messages of what was not sent.
     pub fn text(&self) -> String {
         match self {
-            Self::Asked(why) => why.clone(),
+            Self::Asked(why) | Self::Refused(why, _) => why.clone(),
+            Self::Deadline(limit) => format!("the deadline of {} s came first", limit.as_secs_f64()),
             Self::Credential(failure) => failure.message.clone(),
-            Self::Unauthorized(..) => "the service refuses the token (401)".into(),
             Self::Unreachable(failure) => failure.message.clone(),
         }
+    }
+
+    /// Whether it is what the caller wanted, so that there is nothing to complain of.
+    pub const fn is_expected(&self) -> bool {
+        matches!(self, Self::Deadline(_))
     }
 }
