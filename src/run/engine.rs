@@ -1,9 +1,10 @@
 //! The task that drives a run: sends what the state says, tells it what came back.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::handle::Shared;
@@ -16,12 +17,12 @@ use crate::token::{CredentialFailure, TokenSource};
 /// How long requests under way may still take once the sending has ended.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-type Landing = (u64, Result<Exchange, CredentialFailure>);
+type Landing = Result<Exchange, CredentialFailure>;
 
 /// Run until every id has its outcome.
 pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSource>, shared: Arc<Shared>) {
     let end = End(shared.clone());
-    let mut flights: JoinSet<Landing> = JoinSet::new();
+    let mut air = Air::default();
     let closed = client.closed();
     tokio::pin!(closed);
     let mut open = true;
@@ -31,12 +32,13 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
             Next::Finished => break,
             Next::Send { flight, ids, alone, departure } => {
                 let (client, source) = (client.clone(), source.clone());
-                flights.spawn(async move {
-                    (flight, client.attempt(action, &ids, alone, &*source, &departure).await)
-                });
+                let task = air
+                    .tasks
+                    .spawn(async move { client.attempt(action, &ids, alone, &*source, &departure).await });
+                air.flights.insert(task.id(), flight);
             }
             Next::Wait(until) => tokio::select! {
-                Some(landing) = flights.join_next() => land(&shared, landing),
+                Some(landed) = air.tasks.join_next_with_id() => air.land(&shared, landed),
                 () = shared.pushed.notified() => {}
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
                 () = &mut closed, if open => {
@@ -48,11 +50,32 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
         }
     }
     // What is still in the air is cut off here; the state knows which of it had left.
-    flights.abort_all();
-    while let Some(landing) = flights.join_next().await {
-        land(&shared, landing);
+    air.tasks.abort_all();
+    while let Some(landed) = air.tasks.join_next_with_id().await {
+        air.land(&shared, landed);
     }
     drop(end);
+}
+
+/// The requests in the air, each in a task of its own.
+#[derive(Default)]
+struct Air {
+    tasks: JoinSet<Landing>,
+    flights: HashMap<Id, u64>,
+}
+
+impl Air {
+    fn land(&mut self, shared: &Shared, landed: Result<(Id, Landing), JoinError>) {
+        let id = landed.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(flight) = self.flights.remove(&id) else { return };
+        match landed {
+            Ok((_, result)) => shared.state().landed(flight, result, Instant::now(), GRACE),
+            // It never lands; its items are settled when the run is finished.
+            Err(err) if err.is_cancelled() => return,
+            Err(_) => shared.state().crashed(flight, Instant::now(), GRACE),
+        }
+        shared.wake();
+    }
 }
 
 /// Ends the run however the task ends: also where the runtime is shut down under it, so that nobody waits for ever.
@@ -62,13 +85,5 @@ impl Drop for End {
     fn drop(&mut self) {
         self.0.state().finish(Instant::now());
         self.0.wake();
-    }
-}
-
-fn land(shared: &Shared, landing: Result<Landing, tokio::task::JoinError>) {
-    // A flight that was aborted never lands; its items are settled when the run is finished.
-    if let Ok((flight, result)) = landing {
-        shared.state().landed(flight, result, Instant::now(), GRACE);
-        shared.wake();
     }
 }

@@ -213,3 +213,52 @@ impl Drop for Run {
         self.stop("the run was given up", Duration::ZERO);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Client, Options};
+    use crate::graph::cloud::{ApiVersion, Cloud};
+    use crate::graph::endpoint::Endpoint;
+    use crate::outcome::Status;
+    use crate::retry::Limits;
+    use crate::token::TokenFuture;
+    use crate::transport::TransportOptions;
+
+    struct Broken;
+
+    impl TokenSource for Broken {
+        fn fetch<'a>(&'a self, _: &'a str) -> TokenFuture<'a> {
+            panic!("a fault of our own")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_ends_the_run_with_every_outcome() {
+        let endpoint = Endpoint::new(Cloud::Global, Some("http://127.0.0.1:9"), ApiVersion::Beta).unwrap();
+        let options = Options {
+            scope: String::new(),
+            endpoint,
+            batch_size: 20,
+            rate: None,
+            limits: Limits { max_retries: 8, max_wait: Duration::from_secs(600) },
+            transport: TransportOptions {
+                https_only: false,
+                concurrency: 8,
+                timeout: Duration::from_secs(1),
+                proxy: None,
+                ca_bundle: None,
+            },
+        };
+        let client = Arc::new(Client::new(options).unwrap());
+        let run =
+            Run::start(&Handle::current(), client, Action::Reprocess, Arc::new(Broken), Mode::Collect, None);
+        run.push((0..100).map(|n| Ok(AssignmentId::from(uuid::Uuid::from_u128(n)))));
+        run.close_input();
+        run.changed(News { outcomes: false, room: false }).await;
+        let finished = run.finish();
+        assert!(matches!(finished.stop, Some(StopCause::Asked(_))));
+        let rows: Vec<u32> = (0..100).collect();
+        assert_eq!(finished.columns.counts(&rows).of(Status::NotAttempted), 100);
+    }
+}
