@@ -56,18 +56,22 @@ class Meter:
             self._close()
 
 
-def meter_for(progress: Progress, total: int | None) -> Meter:
-    """The meter that `progress` asks for.
+def check(progress: Progress) -> None:
+    """Refuse what is no way to show progress.
 
     Raises:
         TypeError: It is neither a bool, None nor callable.
     """
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress is of type {type(progress).__name__}; give None, a bool or a callable")
+
+
+def meter_for(progress: Progress, total: int | None) -> Meter:
+    """The meter that `progress`, which was checked, asks for."""
     if progress is None or isinstance(progress, bool):
         if progress or (progress is None and _is_watched()):
             return _bar(total, delay=0.0 if progress else _LASTS)
         return Meter(None, lambda: None)
-    if not callable(progress):
-        raise TypeError(f"progress is of type {type(progress).__name__}; give None, a bool or a callable")
     callback = progress
     return Meter(lambda done, rest: callback(done, total, cast("dict[Status, int]", rest[0])), lambda: None)
 

@@ -122,6 +122,16 @@ impl Columns {
         &self.places
     }
 
+    /// The first place of a row's id in the input.
+    pub fn first_place(&self, row: u32) -> u64 {
+        u64::from(get(&self.first_places, row as usize, 0))
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> u32 {
+        number(self.ids.len())
+    }
+
     /// The status of a row.
     pub fn status(&self, row: u32) -> Status {
         self.statuses.get(row as usize).copied().unwrap_or(Status::NotAttempted)
@@ -148,7 +158,7 @@ impl Columns {
         let exchange = self.exchanges.get(get(&self.exchanges_of, at, u32::MAX) as usize).copied();
         let exchange = exchange.unwrap_or(Exchange { client_request_id: None, finished_at: 0 });
         Outcome {
-            index: u64::from(get(&self.first_places, at, 0)),
+            index: self.first_place(row),
             id: self.id(row),
             status: self.status(row),
             http_status: Some(get(&self.http_statuses, at, 0)).filter(|status| *status != 0),
@@ -190,10 +200,7 @@ impl Columns {
         for row in rows {
             let outcome = self.outcome(*row);
             csv.write_record([
-                &*match &outcome.id {
-                    OutcomeId::Valid(id) => id.to_string(),
-                    OutcomeId::Invalid(shown) => shown.to_string(),
-                },
+                &*outcome.id.to_string(),
                 &outcome.index.to_string(),
                 outcome.status.name(),
                 &outcome.http_status.map(|status| status.to_string()).unwrap_or_default(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::journal::Carried;
 use crate::assignment::AssignmentId;
 use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
 use crate::retry::{Attempt, History, ItemAnswer};
@@ -28,6 +29,8 @@ pub struct Item {
     pub history: History,
     pub last_answer: Option<ItemAnswer>,
     pub last_request: Option<Uuid>,
+    /// What earlier runs with the same journal leave of it.
+    pub carried: Option<Box<Carried>>,
 }
 
 impl Item {
@@ -45,7 +48,16 @@ impl Item {
             history: History::default(),
             last_answer: None,
             last_request: None,
+            carried: None,
         }
+    }
+
+    /// An id that earlier runs have sent. What they left in doubt stays so until an answer settles it.
+    pub fn carry(&mut self, carried: Carried) {
+        if carried.is_ambiguous {
+            self.history.lost = Some(withdrawn("an earlier run sent it, and no answer to that is known"));
+        }
+        self.carried = Some(Box::new(carried));
     }
 
     /// Keep what an attempt brought, for the outcome.
@@ -60,11 +72,7 @@ impl Item {
     /// It was under way when the run ended, and nobody waits for its answer any more.
     pub fn cut_off(&mut self) {
         self.history.attempts += 1;
-        self.history.lost = Some(TransportFailure {
-            kind: FailureKind::Withdrawn,
-            left: true,
-            message: "sent, and not answered before the run ended".into(),
-        });
+        self.history.lost = Some(withdrawn("sent, and not answered before the run ended"));
     }
 
     /// Its outcome: by what it was last told, or by what was lost.
@@ -88,9 +96,18 @@ impl Item {
             message: message.map(Into::into),
             request_id: answer.request_id.map(Into::into),
             client_request_id: self.last_request,
-            attempts: self.history.attempts,
-            elapsed: self.started.map_or(Duration::ZERO, |started| now - started),
+            attempts: self.history.attempts + self.carried.map_or(0, |carried| carried.attempts),
+            // As exact as a journal writes it down, so that both tell the same.
+            elapsed: self.started.map_or(Duration::ZERO, |started| whole_micros(now - started)),
             finished_at: unix_micros(),
         }
     }
+}
+
+fn withdrawn(message: &str) -> TransportFailure {
+    TransportFailure { kind: FailureKind::Withdrawn, left: true, message: message.into() }
+}
+
+fn whole_micros(time: Duration) -> Duration {
+    Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
