@@ -38,7 +38,7 @@ def setup_of(journal: Path | None, retry: Retry, *, resume: bool = False, is_siz
         if retry:
             raise ValueError("retry says what to try anew of an earlier run; give the journal of that run, too")
         return None
-    path = os.fspath(journal)
+    path = os.fspath(journal) if isinstance(journal, str | os.PathLike) else None
     if not isinstance(path, str):
         raise TypeError(f"journal is of type {type(journal).__name__}; give a path as str or pathlib.Path")
     if not path:

@@ -167,7 +167,7 @@ impl Columns {
             request_id: self.request_ids.get(row),
             client_request_id: exchange.client_request_id,
             attempts: u32::from(get(&self.attempts, at, 0)),
-            elapsed: Duration::try_from_secs_f32(get(&self.elapsed, at, 0.0)).unwrap_or_default(),
+            elapsed: from_kept(get(&self.elapsed, at, 0.0)),
             finished_at: exchange.finished_at,
         }
     }
@@ -215,6 +215,12 @@ impl Columns {
         }
         csv.flush()
     }
+}
+
+/// A time that was kept in 32 bits, in whole microseconds. Keeping that again gives the same.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded, and negative is zero")]
+pub fn from_kept(seconds: f32) -> Duration {
+    Duration::from_micros((f64::from(seconds) * 1e6).round() as u64)
 }
 
 fn number(length: usize) -> u32 {
@@ -281,6 +287,15 @@ mod tests {
         let copy: Columns = postcard::from_bytes(&postcard::to_allocvec(&columns).unwrap()).unwrap();
         assert_eq!(copy.outcome(2), settled);
         assert_eq!(copy.places(), columns.places());
+    }
+
+    #[test]
+    fn a_kept_time_stays_the_same_when_it_is_kept_again() {
+        for micros in [0, 1, 37_962, 999_999, 15_999_999, 16_777_217, 86_400_123_456, 31_536_000_000_001] {
+            let kept = from_kept(Duration::from_micros(micros).as_secs_f32());
+            assert_eq!(from_kept(kept.as_secs_f32()), kept);
+            assert!(kept.abs_diff(Duration::from_micros(micros)) <= Duration::from_micros(micros / 10_000_000));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::columns::from_kept;
 use super::journal::Carried;
 use crate::assignment::AssignmentId;
 use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
@@ -97,8 +98,8 @@ impl Item {
             request_id: answer.request_id.map(Into::into),
             client_request_id: self.last_request,
             attempts: self.history.attempts + self.carried.map_or(0, |carried| carried.attempts),
-            // As exact as a journal writes it down, so that both tell the same.
-            elapsed: self.started.map_or(Duration::ZERO, |started| whole_micros(now - started)),
+            // As exact as it is kept, so that iterators, reports and journals tell the same.
+            elapsed: self.started.map_or(Duration::ZERO, |started| from_kept((now - started).as_secs_f32())),
             finished_at: unix_micros(),
         }
     }
@@ -106,8 +107,4 @@ impl Item {
 
 fn withdrawn(message: &str) -> TransportFailure {
     TransportFailure { kind: FailureKind::Withdrawn, left: true, message: message.into() }
-}
-
-fn whole_micros(time: Duration) -> Duration {
-    Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }

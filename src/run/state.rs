@@ -161,7 +161,8 @@ impl State {
 
     /// How many more ids may be pushed now.
     pub fn room(&self) -> usize {
-        self.capacity().saturating_sub(self.queue.len() + self.underway).max(self.room_ahead())
+        let waiting = self.queue.len() + self.underway + self.backlog();
+        self.capacity().saturating_sub(waiting).max(self.room_ahead())
     }
 
     /// Whether there is room enough that fetching more input is worth waking up for.
@@ -241,7 +242,7 @@ impl State {
         if self.journal_holds_back(now) {
             return Next::Wait(None);
         }
-        if self.queue.is_empty() && self.flights.is_empty() && !self.open && !self.has_backlog() {
+        if self.queue.is_empty() && self.flights.is_empty() && !self.open && self.backlog() == 0 {
             return Next::Finished;
         }
         if self.flights.len() >= self.plan.concurrency || self.answers_matter_more() {

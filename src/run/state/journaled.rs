@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use super::State;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::outcome::{Outcome, OutcomeId};
+use crate::run::columns::Columns;
 use crate::run::engine::GRACE;
 use crate::run::item::Item;
-use crate::run::journal::{Ack, Carried, JournalFailure};
+use crate::run::journal::{Ack, Carried, JournalFailure, Link};
 use crate::run::stop::StopCause;
 
 impl State {
@@ -34,9 +35,10 @@ impl State {
         }
     }
 
-    /// How many ids may be taken in only to be written down.
+    /// How many ids may be taken in only to be written down, or to be compared with what is.
     pub(super) fn room_ahead(&self) -> usize {
-        self.journal.as_ref().filter(|journal| journal.takes_all()).map_or(0, |journal| journal.room())
+        let takes = |journal: &&Link| journal.takes_all() || journal.is_earlier(self.next_index);
+        self.journal.as_ref().filter(takes).map_or(0, Link::room)
     }
 
     /// Whether nothing has to be done about this input: an earlier run has written it down, or it ends the run.
@@ -123,10 +125,10 @@ impl State {
         journal.is_behind() || (self.queue.is_empty() && self.flights.is_empty() && journal.next_row() < rows)
     }
 
-    /// Whether ids wait that were not taken out yet.
-    pub(super) fn has_backlog(&self) -> bool {
-        let rows = self.book.columns().map_or(0, |columns| columns.rows());
-        self.journal.as_ref().is_some_and(|journal| journal.next_row() < rows)
+    /// How many ids wait in the columns.
+    pub(super) fn backlog(&self) -> usize {
+        let rows = self.book.columns().map_or(0, Columns::rows);
+        self.journal.as_ref().map_or(0, |journal| rows.saturating_sub(journal.next_row()) as usize)
     }
 
     /// Make sure that the journal is of the tenant whose token is used.
@@ -160,7 +162,7 @@ impl State {
     /// The sending is over: what was never taken out gets its outcome, and the journal its end.
     pub(super) fn close_journal(&mut self, reason: &str, paused: Duration, now: Instant) {
         let Some(mut journal) = self.journal.take() else { return };
-        let rows = self.book.columns().map_or(0, |columns| columns.rows());
+        let rows = self.book.columns().map_or(0, Columns::rows);
         for row in journal.next_row()..rows {
             let Some(columns) = self.book.columns().filter(|columns| !columns.is_settled(row)) else {
                 continue;
