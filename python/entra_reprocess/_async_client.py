@@ -12,6 +12,7 @@ from ._feed import seconds_of
 from ._ids import length_of, refuse_lookalikes
 from ._journal import setup_of
 from ._options import checked
+from ._pickling import carried_credential, carried_options, rebuild
 
 if TYPE_CHECKING:
     import os
@@ -92,6 +93,7 @@ class AsyncClient:
             }
         )
         self._source = source_of(credential, for_async=True)
+        self._carried = carried_credential(credential), carried_options(options)
         self._native = _native.NativeClient(options, self._source)
 
     async def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
@@ -206,3 +208,13 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._native.describe()}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Configuration travels, secrets do not: see `_pickling`.
+        return rebuild, (type(self), *self._carried)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self

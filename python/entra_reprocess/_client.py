@@ -12,6 +12,7 @@ from ._feed import seconds_of
 from ._ids import length_of
 from ._journal import setup_of
 from ._options import checked
+from ._pickling import carried_credential, carried_options, rebuild
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +33,8 @@ class Client:
     """Reprocesses access package assignments through Microsoft Graph.
 
     It works with and without `with`, from many threads at once, inside a running event loop, and in the child of a
-    fork. Calls on one client share connections and the token.
+    fork. Calls on one client share connections and the token. A pickle of it carries its configuration; of the
+    credential only None or a function of a module, by its name.
 
     Args:
         credential: Any azure-core TokenCredential; a token; a callable that returns one; None for
@@ -101,6 +103,7 @@ class Client:
             }
         )
         self._source = source_of(credential, for_async=False)
+        self._carried = carried_credential(credential), carried_options(options)
         self._native = _native.NativeClient(options, self._source)
 
     def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
@@ -357,3 +360,13 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._native.describe()}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Configuration travels, secrets do not: see `_pickling`.
+        return rebuild, (type(self), *self._carried)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self

@@ -11,6 +11,7 @@ use pyo3::types::PyDict;
 use super::credential::PythonSource;
 use super::listing::{self, NativeListing};
 use super::run::NativeRun;
+use super::runtime::Visit;
 use super::{convert, errors, runtime};
 use crate::client::{Client, Options, SharedClient};
 use crate::graph::action::Action;
@@ -61,6 +62,7 @@ impl NativeClient {
         let id = convert::assignment_id(id).map_err(|refused| errors::invalid_id(py, &refused))?;
         let (client, source) = (self.client()?, self.source(py)?);
         let result = runtime::wait(py, async move { client.reprocess(id, &*source).await })?;
+        let _visit = Visit::new(py);
         match result {
             Ok(outcome) => convert::outcome(py, &outcome),
             Err(failure) => Err(errors::failure(py, &failure, Some(id))),

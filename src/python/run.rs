@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use super::report::NativeReport;
+use super::runtime::Visit;
 use super::{convert, errors, runtime};
 use crate::client::SharedClient;
 use crate::run::{Job, News, Run};
@@ -32,7 +33,7 @@ impl NativeRun {
     ) -> PyResult<Self> {
         let handle = runtime::handle(py)?;
         // Reading a large journal takes its time.
-        let run = py.detach(|| Run::start(&handle, client, source, job));
+        let run = runtime::detached(py, || Run::start(&handle, client, source, job));
         run.map(Self::of).map_err(|failure| errors::journal(py, &failure))
     }
 
@@ -70,6 +71,7 @@ impl NativeRun {
 impl NativeRun {
     /// Give ids in.
     fn push(&self, ids: &Bound<'_, PyList>) -> PyResult<()> {
+        let _visit = Visit::new(ids.py());
         let input: Vec<_> = ids.iter().map(|id| convert::assignment_id(&id)).collect();
         self.run()?.push(input);
         Ok(())
@@ -99,7 +101,7 @@ impl NativeRun {
     /// Wait, at most this many seconds, for the end, and if asked for, for outcomes or for room.
     fn wait(&self, py: Python<'_>, outcomes: bool, room: bool, seconds: f64) -> PyResult<()> {
         let run = self.run()?.clone();
-        py.detach(|| {
+        runtime::detached(py, || {
             run.wait(News { outcomes, room }, Duration::try_from_secs_f64(seconds).unwrap_or_default())
         });
         Ok(())
@@ -116,6 +118,7 @@ impl NativeRun {
 
     /// Take the outcomes that wait.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let _visit = Visit::new(py);
         let outcomes = self.run()?.take();
         let objects: Vec<_> =
             outcomes.iter().map(|outcome| convert::outcome(py, outcome)).collect::<PyResult<_>>()?;
@@ -148,6 +151,7 @@ impl NativeRun {
 
     /// `(report, why it stopped against the caller's wish, the exception behind it)`; once, when the run has ended.
     fn finish(&self, py: Python<'_>) -> PyResult<(NativeReport, Option<String>, Option<PyErr>)> {
+        let _visit = Visit::new(py);
         let finished = self.run()?.finish();
         let why =
             finished.stop.as_ref().filter(|cause| !cause.is_expected()).map(crate::run::StopCause::text);
