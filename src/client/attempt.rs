@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::Duration;
 use uuid::Uuid;
 
-use super::Client;
+use super::{Client, echo};
 use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
 use crate::graph::batch::{self, PartResult};
@@ -87,8 +87,11 @@ impl Client {
             }
         };
         let batched = body.is_some();
-        let answer =
+        let mut answer =
             self.transport.send(method, url, body, &lease.secret, client_request_id, departure).await;
+        if let Ok(answer) = &mut answer {
+            echo::blot_out(answer, &lease.secret);
+        }
         let requests = u64::from(!matches!(&answer, Err(failure) if !failure.left));
         let near_limit = answer.as_ref().ok().and_then(|answer| answer.near_limit);
         let mut has_stranger = false;
@@ -115,10 +118,13 @@ impl Client {
         loop {
             let client_request_id = Uuid::new_v4();
             let departure = Departure::default();
-            let answer = self
+            let mut answer = self
                 .transport
                 .send(Method::GET, url.clone(), None, &lease.secret, client_request_id, &departure)
                 .await;
+            if let Ok(answer) = &mut answer {
+                echo::blot_out(answer, &lease.secret);
+            }
             match answer {
                 Ok(answer) if answer.status == 401 && lease.renewable && !renewed => {
                     lease = self.tokens.renew(&lease, source).await?;
