@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._feed import GRACE, TICK, Feed, Warner, ending_of, raise_interrupted, raise_stopped
+from ._feed import GRACE, TICK, Feed, Teller, Warner, ending_of, raise_interrupted, raise_stopped
 from ._ids import iterate, length_of
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ def collect(run: _native.NativeRun, ids: Any, meter: Meter, on_outcome: OnOutcom
         RunInterrupted: Ctrl-C.
     """
     feed = Feed(run, iterate(ids), sized=length_of(ids) is not None)
+    teller = Teller(run, on_outcome)
     try:
         with meter:
             for outcomes in _outcomes(run, feed):
-                if on_outcome is not None:
-                    for outcome in outcomes:
-                        on_outcome(outcome)
+                teller.tell(outcomes)
                 meter.update(run)
+        teller.tell_rest(feed.push_more)
     except BaseException as error:
         _drain(run, type(error).__name__)
+        teller.tell_rest_after(error, feed.push_more)
         feed.push_rest()
         raise_interrupted(error, ending_of(run).report)
-    feed.push_rest()
     ending = ending_of(run)
     if ending.why is not None:
         raise_stopped(ending, ending.report)

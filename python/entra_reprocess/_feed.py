@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._outcome import Outcome
 
     OnOutcome = Callable[[Outcome], object]
-    """Called once for each different id, in the thread of the caller."""
+    """Called once for each different id, in the thread of the caller, also where the run ends early."""
     Deadline = float | timedelta | None
     """Seconds, or a timedelta, from the call."""
 
@@ -60,6 +60,42 @@ class Warner:
         for text in new:
             # Level 2 and more would name a file of ours, too; the caller's own line is not known to a generator.
             warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+class Teller:
+    """Hands outcomes to `on_outcome`, each once; a callback that has raised is not called again."""
+
+    def __init__(self, run: _native.NativeRun, on_outcome: OnOutcome | None) -> None:
+        self._run = run
+        self._on_outcome = on_outcome
+
+    def tell(self, outcomes: list[Outcome]) -> None:
+        """Tell it of these."""
+        callback, self._on_outcome = self._on_outcome, None
+        if callback is not None:
+            for outcome in outcomes:
+                callback(outcome)
+            self._on_outcome = callback
+
+    def tell_rest(self, push_more: Callable[[], bool]) -> None:
+        """After the end: take in what a list still holds, and tell of it, and of what was answered last."""
+        self.tell(self._run.take())
+        while push_more():
+            self.tell(self._run.take())
+
+    def tell_rest_after(self, error: BaseException, push_more: Callable[[], bool]) -> None:
+        """The same where the run was ended by this exception, which counts for more than one of the callback."""
+        if not isinstance(error, Exception):
+            # Ctrl-C and the like are in a hurry; the report has what is left of the list.
+            push_more = _nothing
+        try:
+            self.tell_rest(push_more)
+        except Exception as later:
+            error.add_note(f"on_outcome raised as well: {later!r}")
+
+
+def _nothing() -> bool:
+    return False
 
 
 class Feed:

@@ -81,12 +81,14 @@ impl Book {
     }
 
     /// Write the outcome of a row.
-    pub fn settle(&mut self, row: u32, outcome: Outcome) {
+    pub fn settle(&mut self, row: u32, mut outcome: Outcome) {
         let repeats = self.repeats.get(&row).copied().unwrap_or_default();
         self.counts.add(outcome.status, 1 + repeats);
         self.retries += u64::from(outcome.attempts.saturating_sub(1));
         if let Ledger::Columns(columns) = &mut self.ledger {
             columns.settle(row, &outcome);
+            // What is handed out is what the report says, to the last digit.
+            outcome.elapsed = columns.elapsed(row);
         }
         if let Some(outbox) = &mut self.outbox {
             outbox.push_back(outcome);

@@ -127,6 +127,11 @@ impl Columns {
         self.statuses.get(row as usize).copied().unwrap_or(Status::NotAttempted)
     }
 
+    /// How long a row took, as it is kept.
+    pub fn elapsed(&self, row: u32) -> Duration {
+        Duration::try_from_secs_f32(get(&self.elapsed, row as usize, 0.0)).unwrap_or_default()
+    }
+
     /// Whether a row has its outcome.
     pub fn is_settled(&self, row: u32) -> bool {
         self.exchanges_of.get(row as usize).is_some_and(|exchange| *exchange != u32::MAX)
@@ -157,7 +162,7 @@ impl Columns {
             request_id: self.request_ids.get(row),
             client_request_id: exchange.client_request_id,
             attempts: u32::from(get(&self.attempts, at, 0)),
-            elapsed: Duration::try_from_secs_f32(get(&self.elapsed, at, 0.0)).unwrap_or_default(),
+            elapsed: self.elapsed(row),
             finished_at: exchange.finished_at,
         }
     }
