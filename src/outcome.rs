@@ -39,6 +39,11 @@ impl Status {
         Self::NotAttempted,
     ];
 
+    /// The one of this public name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
     /// The public name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -83,6 +88,15 @@ pub enum OutcomeId {
     Valid(AssignmentId),
     /// What was given instead.
     Invalid(Arc<str>),
+}
+
+impl std::fmt::Display for OutcomeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Valid(id) => id.fmt(f),
+            Self::Invalid(shown) => shown.fmt(f),
+        }
+    }
 }
 
 /// How one id ended, and what is known of it.

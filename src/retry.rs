@@ -113,6 +113,18 @@ const fn meaning(status: u16) -> Meaning {
     }
 }
 
+/// Whether a later run has no reason to send an item again that ended so: an answer settled it for good.
+///
+/// What was given up is not settled (throttled, trouble of the service), nor what was refused for its token.
+pub fn is_final(status: Status, http_status: Option<u16>) -> bool {
+    match status {
+        Status::Accepted | Status::Rejected | Status::NotFound | Status::Forbidden => true,
+        Status::Unknown | Status::NotAttempted => false,
+        Status::Failed => http_status
+            .is_some_and(|answered| answered != 401 && matches!(meaning(answered), Meaning::Outcome(_))),
+    }
+}
+
 /// What has happened to one item so far.
 #[derive(Clone, Debug, Default)]
 pub struct History {
@@ -378,6 +390,26 @@ mod tests {
         assert_eq!(history.cut_short(), Status::Failed);
         history.judge(&failed(true), LIMITS, 1.0);
         assert_eq!(history.cut_short(), Status::Unknown);
+    }
+
+    #[test]
+    fn what_an_answer_has_settled_is_final() {
+        for (status, http_status, is_so) in [
+            (Status::Accepted, Some(202), true),
+            (Status::Rejected, Some(400), true),
+            (Status::Rejected, None, true),
+            (Status::NotFound, Some(404), true),
+            (Status::Forbidden, Some(403), true),
+            (Status::Failed, Some(409), true),
+            (Status::Failed, Some(401), false),
+            (Status::Failed, Some(429), false),
+            (Status::Failed, Some(503), false),
+            (Status::Failed, None, false),
+            (Status::Unknown, None, false),
+            (Status::NotAttempted, None, false),
+        ] {
+            assert_eq!(is_final(status, http_status), is_so, "{status:?} {http_status:?}");
+        }
     }
 
     #[test]

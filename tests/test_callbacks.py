@@ -100,6 +100,19 @@ def test_what_the_callback_raises_may_be_no_exception(faulty: FaultServer, way: 
     assert faulty.record(settle=2).in_flight == 0
 
 
+@both
+def test_a_progress_callback_may_raise_at_the_very_end(faulty: FaultServer, way: str) -> None:
+    def progress(done: int, *_: object) -> None:
+        if done == 20:
+            raise LookupError("at the end")
+
+    with pytest.raises(RunStoppedError, match="LookupError") as stopped:
+        collect(faulty, way, assignment_ids(20), progress=progress)
+    report = stopped.value.report
+    assert report is not None
+    assert report.counts["accepted"] == 20
+
+
 # Every different id is heard of once, however the run ends.
 
 

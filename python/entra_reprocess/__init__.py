@@ -18,6 +18,7 @@ The exceptions:
     │   ├── TransportTimeoutError  also TimeoutError
     │   └── ProtocolError          an answer that cannot be trusted
     ├── CredentialError            the credential raised, or gave nothing
+    ├── JournalError               locked, damaged, of something else, or its disk in trouble
     └── RunStoppedError            the whole run stopped; .report holds every outcome so far
     RunInterrupted                 a KeyboardInterrupt; .report likewise
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         CredentialError,
         GraphError,
         InvalidIdError,
+        JournalError,
         NotFoundError,
         PermissionDeniedError,
         ProtocolError,
@@ -63,6 +65,7 @@ __all__ = [
     "CredentialError",
     "GraphError",
     "InvalidIdError",
+    "JournalError",
     "NotFoundError",
     "Outcome",
     "PermissionDeniedError",

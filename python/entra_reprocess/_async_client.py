@@ -10,8 +10,8 @@ from . import _native
 from ._credential import source_of
 from ._feed import seconds_of
 from ._ids import length_of, refuse_lookalikes
+from ._journal import setup_of
 from ._options import checked
-from ._progress import meter_for
 
 if TYPE_CHECKING:
     import os
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._credential import AnyCredential
     from ._feed import Deadline, OnOutcome
     from ._ids import AsyncIds
+    from ._journal import Path, Retry
     from ._listed import AccessPackage, Assignment
     from ._options import ApiVersion, Cloud
     from ._outcome import Outcome
@@ -101,6 +102,8 @@ class AsyncClient:
         self,
         ids: AsyncIds,
         *,
+        journal: Path | None = None,
+        retry: Retry = (),
         progress: Progress = None,
         on_outcome: OnOutcome | None = None,
         deadline: Deadline = None,
@@ -108,17 +111,43 @@ class AsyncClient:
         """Reprocess many assignments: see `Client.reprocess_many`. `ids` may be an asynchronous iterable.
 
         Raises:
-            asyncio.CancelledError: The task was cancelled; `on_outcome` has been told what was known.
+            asyncio.CancelledError: The task was cancelled; the journal has, and `on_outcome` was told, what was known.
         """
         # Imported here and below: asyncio takes longer than all the rest of the package.
         from . import _drive_async
 
         refuse_lookalikes(ids)
-        meter = meter_for(progress, length_of(ids))
-        run = self._native.run(True, on_outcome is not None, seconds_of(deadline))
-        return await _drive_async.collect(run, ids, meter, on_outcome)
+        setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
+        limit = seconds_of(deadline)
+        return await _drive_async.collect(
+            lambda: self._native.run_async(True, on_outcome is not None, limit, setup), ids, progress, on_outcome, setup
+        )
 
-    def iter_reprocess(self, ids: AsyncIds, *, deadline: Deadline = None) -> AsyncIterator[Outcome]:
+    async def resume(
+        self,
+        journal: Path,
+        *,
+        retry: Retry = (),
+        progress: Progress = None,
+        on_outcome: OnOutcome | None = None,
+        deadline: Deadline = None,
+    ) -> Report:
+        """Go on with a run that ended early, without its ids: see `Client.resume`."""
+        from . import _drive_async
+
+        setup = setup_of(journal, retry, resume=True)
+        limit = seconds_of(deadline)
+        return await _drive_async.collect(
+            lambda: self._native.run_async(True, on_outcome is not None, limit, setup),
+            None,
+            progress,
+            on_outcome,
+            setup,
+        )
+
+    def iter_reprocess(
+        self, ids: AsyncIds, *, journal: Path | None = None, retry: Retry = (), deadline: Deadline = None
+    ) -> AsyncIterator[Outcome]:
         """Reprocess many assignments, with `async for`: see `Client.iter_reprocess`.
 
         `deadline` counts from the first outcome that is asked for.
@@ -126,8 +155,9 @@ class AsyncClient:
         from . import _drive_async
 
         refuse_lookalikes(ids)
+        setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
         limit = seconds_of(deadline)
-        return _drive_async.stream(lambda: self._native.run(False, True, limit), ids)
+        return _drive_async.stream(lambda: self._native.run_async(setup is not None, True, limit, setup), ids, setup)
 
     def assignments(
         self,
@@ -158,7 +188,7 @@ class AsyncClient:
         from ._list import states_of
 
         refuse_lookalikes(ids)
-        return states_of(await _drive_async.collect(self._native.read_states(), ids, meter_for(False, None), None))
+        return states_of(await _drive_async.collect(self._native.read_states_async, ids, False, None))
 
     async def close(self) -> None:
         """Close the connections and end running calls. A credential that was given stays open."""

@@ -10,8 +10,8 @@ from . import _drive, _native
 from ._credential import source_of
 from ._feed import seconds_of
 from ._ids import length_of
+from ._journal import setup_of
 from ._options import checked
-from ._progress import meter_for
 
 if TYPE_CHECKING:
     import os
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._credential import Credential
     from ._feed import Deadline, OnOutcome
     from ._ids import Ids
+    from ._journal import Path, Retry
     from ._listed import AccessPackage, Assignment
     from ._options import ApiVersion, Cloud
     from ._outcome import Outcome
@@ -126,6 +127,8 @@ class Client:
         self,
         ids: Ids,
         *,
+        journal: Path | None = None,
+        retry: Retry = (),
         progress: Progress = None,
         on_outcome: OnOutcome | None = None,
         deadline: Deadline = None,
@@ -134,35 +137,106 @@ class Client:
 
         Args:
             ids: Any iterable of str or uuid.UUID, or a one-column Arrow stream. Repeated ids are sent once.
+            journal: Path of a file that the run is written down in, made where there is none, so that it survives its
+                process: the same call again, or `resume`, goes on where it ended. What an answer has settled is not
+                sent again. Ids that have a length, like a list, are all written down before the first is sent.
+            retry: With a journal: statuses of earlier outcomes to try anew, such as ("forbidden", "failed").
             progress: None shows a bar on a terminal or in a notebook when the work lasts, True always, False never;
                 or a callable `(done, total, counts)`, called at most 20 times a second.
-            on_outcome: Called once for each different id, in this thread.
+            on_outcome: Called once for each different id, in this thread; those of earlier runs included.
             deadline: Seconds or a timedelta from now, after which the report comes back, whatever is left. The last
                 request leaves early enough to be answered by then; what is not sent is "not_attempted".
 
         Returns:
-            One outcome for each place of the input, in its order.
+            One outcome for each place of the input, in its order, those of earlier runs included.
 
         Raises:
             TypeError: `ids` is a single id, a mapping or a table; or `deadline` is no length of time.
-            ValueError: `deadline` is not more than 0.
+            ValueError: `deadline` is not more than 0, or `retry` has something that is no status.
+            JournalError: The journal is in use by another run, damaged, of other ids, of another tenant, cloud or
+                version, or its disk cannot be written. Nothing was sent.
             RunStoppedError: The whole run stopped, and `report` has every outcome: no token, a host that is unknown,
-                unreachable or not to be trusted, an exception of `ids` or a callback; or, before anything was
-                accepted, 50 ids in a row that were forbidden (403) or were told to wait longer than `max_wait`, or a
-                hundred that were all rejected (400).
-            RunInterrupted: Ctrl-C; its `report` likewise.
+                unreachable or not to be trusted, a journal that cannot be written any more, an exception of `ids` or a
+                callback; or, before anything was accepted, 50 ids in a row that were forbidden (403) or were told to
+                wait longer than `max_wait`, or a hundred that were all rejected (400).
+            RunInterrupted: Ctrl-C; its `report` likewise. An exception that a signal handler raises is passed on, with
+                a note.
 
         Warns:
             RuntimeWarning: Graph takes no batches of this action, so each id goes in a request of its own; or a
                 batch answer held an answer that nobody had asked for.
 
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from entra_reprocess import Client
+            >>> from entra_reprocess.emulator import Emulator
+            >>> with Emulator(assignments=100) as graph, TemporaryDirectory() as folder:
+            ...     client = Client(graph.credential, base_url=graph.url)
+            ...     first = client.reprocess_many(graph.ids, journal=f"{folder}/june.db")
+            ...     again = client.reprocess_many(graph.ids, journal=f"{folder}/june.db")
+            ...     again == first, sum(graph.executions.values())
+            (True, 100)
+
         See https://learn.microsoft.com/graph/json-batching
         """
-        meter = meter_for(progress, length_of(ids))
-        run = self._native.run(True, on_outcome is not None, seconds_of(deadline))
-        return _drive.collect(run, ids, meter, on_outcome)
+        setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
+        limit = seconds_of(deadline)
+        return _drive.collect(
+            lambda: self._native.run(True, on_outcome is not None, limit, setup), ids, progress, on_outcome, setup
+        )
 
-    def iter_reprocess(self, ids: Ids, *, deadline: Deadline = None) -> Iterator[Outcome]:
+    def resume(
+        self,
+        journal: Path,
+        *,
+        retry: Retry = (),
+        progress: Progress = None,
+        on_outcome: OnOutcome | None = None,
+        deadline: Deadline = None,
+    ) -> Report:
+        """Go on with a run that ended early, without its ids: the journal has them.
+
+        What is accepted, rejected, forbidden or not found stays so, as does a failure that Graph's answer has settled
+        (409). All else is sent: what no run came to, what was given up, and what was sent without an answer, which
+        may then be executed twice; that does no harm.
+
+        Args:
+            journal: Path of the journal.
+            retry: Statuses to try anew all the same, such as ("forbidden", "failed").
+            progress: As for `reprocess_many`.
+            on_outcome: As for `reprocess_many`.
+            deadline: As for `reprocess_many`.
+
+        Returns:
+            One outcome for each place of the input of the first run, in its order.
+
+        Raises:
+            JournalError: There is no such journal; and as for `reprocess_many`.
+            TypeError, ValueError, RunStoppedError, RunInterrupted: As for `reprocess_many`.
+
+        Warns:
+            RuntimeWarning: The run ended before its input was read to the end, so the journal does not have all of it.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from entra_reprocess import Client
+            >>> from entra_reprocess.emulator import Emulator
+            >>> with Emulator(assignments=100, latency=0.05) as graph, TemporaryDirectory() as folder:
+            ...     client = Client(graph.credential, base_url=graph.url, batch_size=1)
+            ...     first = client.reprocess_many(graph.ids, journal=f"{folder}/june.db", deadline=0.2)
+            ...     whole = client.resume(f"{folder}/june.db")
+            >>> first.counts["accepted"] < 100, whole.counts["accepted"]
+            (True, 100)
+        """
+        setup = setup_of(journal, retry, resume=True)
+        limit = seconds_of(deadline)
+        return _drive.collect(
+            lambda: self._native.run(True, on_outcome is not None, limit, setup), None, progress, on_outcome, setup
+        )
+
+    def iter_reprocess(
+        self, ids: Ids, *, journal: Path | None = None, retry: Retry = (), deadline: Deadline = None
+    ) -> Iterator[Outcome]:
         """Reprocess many assignments and give each outcome when it is known, in bounded memory.
 
         The ids are read as the outcomes are taken. Each different id gives one outcome; one that comes again is left
@@ -171,16 +245,20 @@ class Client:
 
         Args:
             ids: As for `reprocess_many`; may be endless.
+            journal: As for `reprocess_many`. With one, about 65 bytes are kept for each id, and outcomes of earlier
+                runs are given, too.
+            retry: As for `reprocess_many`.
             deadline: As for `reprocess_many`, counted from this call. Ids of a list that are left then are given as
                 "not_attempted"; an iterator is not read any further.
 
         Raises:
-            TypeError, ValueError: As for `reprocess_many`.
+            TypeError, ValueError, JournalError: As for `reprocess_many`.
             RunStoppedError: The whole run stopped, as for `reprocess_many`; every outcome was given before.
             RunInterrupted: Ctrl-C while waiting for an outcome.
         """
-        run = self._native.run(False, True, seconds_of(deadline))
-        return _drive.stream(run, ids)
+        setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
+        limit = seconds_of(deadline)
+        return _drive.stream(lambda: self._native.run(setup is not None, True, limit, setup), ids, setup)
 
     def assignments(
         self,
@@ -261,7 +339,7 @@ class Client:
         """
         from ._list import states_of
 
-        return states_of(_drive.collect(self._native.read_states(), ids, meter_for(False, None), None))
+        return states_of(_drive.collect(self._native.read_states, ids, False, None))
 
     def close(self) -> None:
         """Close the connections and end running calls of other threads. A credential that was given stays open."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._credential import Credential
     from ._feed import Deadline, OnOutcome
     from ._ids import Ids
+    from ._journal import Path, Retry
     from ._outcome import Outcome
     from ._progress import Progress
     from ._report import Report
@@ -47,6 +48,8 @@ def reprocess(assignment_id: str | UUID, /, *, credential: Credential = None, **
 def reprocess_many(
     ids: Ids,
     *,
+    journal: Path | None = None,
+    retry: Retry = (),
     progress: Progress = None,
     on_outcome: OnOutcome | None = None,
     deadline: Deadline = None,
@@ -57,6 +60,8 @@ def reprocess_many(
 
     Args:
         ids: Any iterable of str or uuid.UUID, or a one-column Arrow stream.
+        journal: As for `Client.reprocess_many`.
+        retry: As for `Client.reprocess_many`.
         progress: As for `Client.reprocess_many`.
         on_outcome: As for `Client.reprocess_many`.
         deadline: As for `Client.reprocess_many`.
@@ -64,7 +69,9 @@ def reprocess_many(
         **options: The options of `Client`. Calls with the same options share one client.
     """
     client = _client(credential, options)
-    return client.reprocess_many(ids, progress=progress, on_outcome=on_outcome, deadline=deadline)
+    return client.reprocess_many(
+        ids, journal=journal, retry=retry, progress=progress, on_outcome=on_outcome, deadline=deadline
+    )
 
 
 def _client(credential: Credential, options: Options) -> Client:

@@ -7,53 +7,75 @@ from typing import TYPE_CHECKING, Any
 
 from ._feed import GRACE, TICK, Feed, Teller, Warner, ending_of, raise_interrupted, raise_stopped
 from ._ids import iterate, length_of
+from ._progress import check, meter_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from . import _native
     from ._feed import OnOutcome
+    from ._journal import Setup
     from ._outcome import Outcome
-    from ._progress import Meter
+    from ._progress import Progress
     from ._report import Report
 
+    Start = Callable[[], _native.NativeRun]
+    """Starts the run, once the ids are known to be some."""
 
-def collect(run: _native.NativeRun, ids: Any, meter: Meter, on_outcome: OnOutcome | None) -> Report:
-    """Run all ids and give the report.
+
+def collect(
+    start: Start, ids: Any, progress: Progress, on_outcome: OnOutcome | None, journal: Setup | None = None
+) -> Report:
+    """Run all ids, those of the journal for None, and give the report.
 
     Raises:
+        JournalError: The journal cannot be used, and nothing was sent.
         RunStoppedError: The run stopped, by itself or on an exception of the ids or a callback.
         RunInterrupted: Ctrl-C.
     """
-    feed = Feed(run, iterate(ids), sized=length_of(ids) is not None)
+    check(progress)
+    given = None if ids is None else iterate(ids)
+    run = start()
+    total = run.places() if ids is None else length_of(ids)
+    feed = Feed(run, given, sized=total is not None)
+    meter = meter_for(progress, total)
     teller = Teller(run, on_outcome)
+    has_callback = on_outcome is not None or callable(progress)
     try:
         with meter:
             for outcomes in _outcomes(run, feed):
-                teller.tell(outcomes)
-                meter.update(run)
-        teller.tell_rest(feed.push_more)
+                with feed.blaming(has_callback):
+                    teller.tell(outcomes)
+                    meter.update(run)
+            with feed.blaming(has_callback):
+                teller.tell_rest(feed.push_more)
+                meter.finish(run)
     except BaseException as error:
         _drain(run, type(error).__name__)
         teller.tell_rest_after(error, feed.push_more)
         feed.push_rest()
-        raise_interrupted(error, ending_of(run).report)
+        raise_interrupted(error, ending_of(run).report, is_own=error is feed.blamed, journal=journal)
     ending = ending_of(run)
     if ending.why is not None:
-        raise_stopped(ending, ending.report)
+        raise_stopped(ending, ending.report, journal)
     return ending.report
 
 
-def stream(run: _native.NativeRun, ids: Any) -> Iterator[Outcome]:
+def stream(start: Start, ids: Any, journal: Setup | None = None) -> Iterator[Outcome]:
     """Run all ids and give each outcome when it is known.
 
     Raises:
+        JournalError: The journal cannot be used, and nothing was sent.
         RunStoppedError: The run stopped, by itself or on an exception of the ids.
         RunInterrupted: Ctrl-C while waiting here.
     """
-    feed = Feed(run, iterate(ids), sized=length_of(ids) is not None)
-    return _stream(run, feed)
+    given = iterate(ids)
+    run = start()
+    feed = Feed(run, given, sized=length_of(ids) is not None)
+    return _stream(run, feed, journal)
 
 
-def _stream(run: _native.NativeRun, feed: Feed) -> Iterator[Outcome]:
+def _stream(run: _native.NativeRun, feed: Feed, journal: Setup | None) -> Iterator[Outcome]:
     batches = _outcomes(run, feed)
     while True:
         # Only what is raised while waiting belongs to the run; the caller's own exceptions come in at the yield.
@@ -62,7 +84,7 @@ def _stream(run: _native.NativeRun, feed: Feed) -> Iterator[Outcome]:
         except BaseException as error:
             _drain(run, type(error).__name__)
             yield from run.take()
-            raise_interrupted(error, None)
+            raise_interrupted(error, None, is_own=error is feed.blamed, journal=journal)
         if outcomes is None:
             break
         try:
@@ -75,7 +97,7 @@ def _stream(run: _native.NativeRun, feed: Feed) -> Iterator[Outcome]:
         yield from run.take()
     ending = ending_of(run)
     if ending.why is not None:
-        raise_stopped(ending, None)
+        raise_stopped(ending, None, journal)
 
 
 def _outcomes(run: _native.NativeRun, feed: Feed) -> Iterator[list[Outcome]]:
@@ -90,6 +112,9 @@ def _outcomes(run: _native.NativeRun, feed: Feed) -> Iterator[list[Outcome]]:
         warner.update()
         yield run.take()
         if done:
+            # Those of earlier runs come a handful at a time.
+            while rest := run.take():
+                yield rest
             return
 
 

@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ._feed import GRACE, TICK, Feed, Teller, Warner, ending_of, raise_interrupted, raise_stopped
 from ._ids import iterate, length_of
+from ._progress import check, meter_for
 
 if TYPE_CHECKING:
     from . import _native
     from ._feed import OnOutcome
+    from ._journal import Setup
     from ._outcome import Outcome
-    from ._progress import Meter
+    from ._progress import Progress
     from ._report import Report
 
+    Start = Callable[[], Awaitable[_native.NativeRun]]
+    """Starts the run, once the ids are known to be some."""
 
-async def collect(run: _native.NativeRun, ids: Any, meter: Meter, on_outcome: OnOutcome | None) -> Report:
-    """Run all ids and give the report.
+
+async def collect(
+    start: Start, ids: Any, progress: Progress, on_outcome: OnOutcome | None, journal: Setup | None = None
+) -> Report:
+    """Run all ids, those of the journal for None, and give the report.
 
     Raises:
+        JournalError: The journal cannot be used, and nothing was sent.
         RunStoppedError: The run stopped, by itself or on an exception of the ids or a callback.
         asyncio.CancelledError: The task was cancelled; requests under way are dropped.
     """
-    pump = _Pump(run, ids)
+    check(progress)
+    given = _given(ids)
+    run = await start()
+    meter = meter_for(progress, run.places() if ids is None else length_of(ids))
+    pump = _Pump(run, given, sized=ids is None or length_of(ids) is not None)
     teller = Teller(run, on_outcome)
     try:
         with meter:
             async for outcomes in _outcomes(run, pump):
                 teller.tell(outcomes)
                 meter.update(run)
-        await pump.end()
-        teller.tell_rest(pump.push_more)
+            await pump.end()
+            teller.tell_rest(pump.push_more)
+            meter.finish(run)
     except asyncio.CancelledError:
         await pump.cut_off()
         raise
@@ -40,23 +53,25 @@ async def collect(run: _native.NativeRun, ids: Any, meter: Meter, on_outcome: On
         await pump.drain()
         teller.tell_rest_after(error, pump.push_more)
         pump.push_rest()
-        raise_interrupted(error, ending_of(run).report)
+        raise_interrupted(error, ending_of(run).report, is_own=True, journal=journal)
     ending = ending_of(run)
     if ending.why is not None:
-        raise_stopped(ending, ending.report)
+        raise_stopped(ending, ending.report, journal)
     return ending.report
 
 
-async def stream(start: Callable[[], _native.NativeRun], ids: Any) -> AsyncIterator[Outcome]:
+async def stream(start: Start, ids: Any, journal: Setup | None = None) -> AsyncIterator[Outcome]:
     """Run all ids and give each outcome when it is known.
 
     Raises:
+        JournalError: The journal cannot be used, and nothing was sent.
         RunStoppedError: The run stopped, by itself or on an exception of the ids.
         asyncio.CancelledError: The task was cancelled; requests under way are dropped.
     """
     # Started with the first item that is asked for, on the loop that asks.
-    run = start()
-    pump = _Pump(run, ids)
+    given = _given(ids)
+    run = await start()
+    pump = _Pump(run, given, sized=length_of(ids) is not None)
     batches = _outcomes(run, pump)
     while True:
         try:
@@ -68,7 +83,7 @@ async def stream(start: Callable[[], _native.NativeRun], ids: Any) -> AsyncItera
             await pump.drain()
             for outcome in run.take():
                 yield outcome
-            raise_interrupted(error, None)
+            raise_interrupted(error, None, is_own=True, journal=journal)
         if outcomes is None:
             break
         try:
@@ -87,7 +102,12 @@ async def stream(start: Callable[[], _native.NativeRun], ids: Any) -> AsyncItera
             yield outcome
     ending = ending_of(run)
     if ending.why is not None:
-        raise_stopped(ending, None)
+        raise_stopped(ending, None, journal)
+
+
+def _given(ids: Any) -> Any:
+    """The ids as an iterator of either kind; None where a journal has them all."""
+    return ids if ids is None or isinstance(ids, AsyncIterable) else iterate(ids)
 
 
 async def _outcomes(run: _native.NativeRun, pump: _Pump) -> AsyncIterator[list[Outcome]]:
@@ -99,19 +119,22 @@ async def _outcomes(run: _native.NativeRun, pump: _Pump) -> AsyncIterator[list[O
         warner.update()
         yield run.take()
         if done:
+            # Those of earlier runs come a handful at a time.
+            while rest := run.take():
+                yield rest
             return
 
 
 class _Pump:
     """A task that reads the ids while outcomes are waited for, so that a slow source holds nothing up."""
 
-    def __init__(self, run: _native.NativeRun, ids: Any) -> None:
+    def __init__(self, run: _native.NativeRun, ids: Any, *, sized: bool) -> None:
         self._run = run
         self._feed: Feed | None = None
         if isinstance(ids, AsyncIterable):
             work = self._from_async(ids)
         else:
-            self._feed = Feed(run, iterate(ids), sized=length_of(ids) is not None)
+            self._feed = Feed(run, ids, sized=sized)
             work = self._from_sync(self._feed)
         self._task = asyncio.create_task(work)
 
@@ -163,9 +186,11 @@ class _Pump:
             raise
 
     async def cut_off(self) -> None:
-        """End everything now."""
+        """End everything now. Only the journal is waited for: the next run may want it at once."""
         self._run.stop("the task was cancelled", 0.0)
         self._task.cancel()
+        while not self._run.is_done():
+            await self._run.wait_async(False, False)
 
     def push_more(self) -> bool:
         """After the end: see `Feed.push_more`."""

@@ -122,6 +122,13 @@ class CredentialError(ReprocessError):
     """The credential raised, or gave nothing that could be a token; its own exception is the cause."""
 
 
+class JournalError(ReprocessError):
+    """The journal cannot be used: locked, damaged, of something else, or its disk in trouble; the text says what to do.
+
+    Before anything was sent it is raised by itself, later as the cause of a `RunStoppedError`.
+    """
+
+
 class RunStoppedError(ReprocessError):
     """The whole run stopped; the cause says why.
 

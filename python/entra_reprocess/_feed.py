@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from ._errors import RunInterrupted, RunStoppedError
+from ._errors import JournalError, RunInterrupted, RunStoppedError
+from ._journal import hint
 from ._report import Report
 
 if TYPE_CHECKING:
     from . import _native
+    from ._journal import Setup
     from ._outcome import Outcome
 
     OnOutcome = Callable[[Outcome], object]
@@ -79,9 +82,14 @@ class Teller:
 
     def tell_rest(self, push_more: Callable[[], bool]) -> None:
         """After the end: take in what a list still holds, and tell of it, and of what was answered last."""
-        self.tell(self._run.take())
+        self._tell_taken()
         while push_more():
-            self.tell(self._run.take())
+            self._tell_taken()
+
+    def _tell_taken(self) -> None:
+        # Those of earlier runs come a handful at a time.
+        while outcomes := self._run.take():
+            self.tell(outcomes)
 
     def tell_rest_after(self, error: BaseException, push_more: Callable[[], bool]) -> None:
         """The same where the run was ended by this exception, which counts for more than one of the callback."""
@@ -101,11 +109,14 @@ def _nothing() -> bool:
 class Feed:
     """The input of a run: an iterator that is read only as far ahead as the run has room."""
 
-    def __init__(self, run: _native.NativeRun, ids: Iterator[object], *, sized: bool) -> None:
+    def __init__(self, run: _native.NativeRun, ids: Iterator[object] | None, *, sized: bool) -> None:
         self._run = run
-        self._ids = ids
+        self._ids = iter(()) if ids is None else ids
         self._sized = sized
-        self.exhausted = False
+        # Without ids, a journal has them all.
+        self.exhausted = ids is None
+        self.blamed: BaseException | None = None
+        """The exception that the caller's own code has raised: the ids, or a callback."""
 
     def push(self) -> None:
         """Read as many ids as there is room for, or as come in a short time."""
@@ -125,14 +136,25 @@ class Feed:
                     if len(chunk) - before < wanted:
                         self.exhausted = True
                         break
-        except BaseException:
+        except BaseException as error:
             # What it gave before it raised counts all the same.
             self.exhausted = True
             self._run.push(chunk)
+            if not self._sized:
+                self.blamed = error
             raise
         self._run.push(chunk)
         if self.exhausted:
             self._run.close_input()
+
+    @contextmanager
+    def blaming(self, has_callback: bool) -> Iterator[None]:
+        """What is raised in here is of a callback, if there is one."""
+        try:
+            yield
+        except BaseException as error:
+            self.blamed = error if has_callback else None
+            raise
 
     def push_more(self) -> bool:
         """After the end: take in some of the ids that a list still holds, so that each gets its outcome.
@@ -166,27 +188,32 @@ def ending_of(run: _native.NativeRun) -> Ending:
     return Ending(Report(native), why, cause)
 
 
-def raise_interrupted(error: BaseException, report: Report | None) -> NoReturn:
-    """Raise what an interruption by `error` looks like from outside.
+def raise_interrupted(error: BaseException, report: Report | None, *, is_own: bool, journal: Setup | None) -> NoReturn:
+    """Raise what an interruption by `error` looks like from outside; `is_own` for one of the ids or a callback.
 
     Raises:
         RunInterrupted: For Ctrl-C.
-        RunStoppedError: For any other exception of the ids or of a callback.
+        RunStoppedError: For an exception of the ids or of a callback.
+        BaseException: `error` itself, with a note, where a signal handler of the application has raised it.
     """
     known = f": {report!r}" if report is not None else ""
     if isinstance(error, KeyboardInterrupt):
-        raise RunInterrupted(f"interrupted{known}", report=report) from None
-    if not isinstance(error, Exception):
-        # SystemExit and the like are not ours to replace.
-        raise error
-    raise RunStoppedError(f"the run stopped on {type(error).__name__}{known}", report=report) from error
+        raise RunInterrupted(f"interrupted{known}{hint(journal)}", report=report) from None
+    if is_own and isinstance(error, Exception):
+        what = type(error).__name__
+        raise RunStoppedError(f"the run stopped on {what}{known}{hint(journal)}", report=report) from error
+    error.add_note(f"It ended a run{known}{hint(journal)}")
+    raise error
 
 
-def raise_stopped(ending: Ending, report: Report | None) -> NoReturn:
+def raise_stopped(ending: Ending, report: Report | None, journal: Setup | None) -> NoReturn:
     """Raise for a run that stopped by itself.
 
     Raises:
-        RunStoppedError: Always; its cause is what stopped the run.
+        JournalError: The journal cannot be used, and nothing was sent.
+        RunStoppedError: For all else; its cause is what stopped the run.
     """
+    if isinstance(ending.cause, JournalError) and not ending.report.http_requests:
+        raise ending.cause
     known = f": {report!r}" if report is not None else ""
-    raise RunStoppedError(f"the run stopped, {ending.why}{known}", report=report) from ending.cause
+    raise RunStoppedError(f"the run stopped, {ending.why}{known}{hint(journal)}", report=report) from ending.cause

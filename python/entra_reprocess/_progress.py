@@ -31,14 +31,17 @@ class Meter:
         self._tell = tell
         self._close = close
         self._last = monotonic()
-        self._run: _native.NativeRun | None = None
 
     def update(self, run: _native.NativeRun) -> None:
         """Tell it if it is time."""
-        self._run = run
         now = monotonic()
-        if self._tell is not None and now - self._last >= _INTERVAL:
+        if now - self._last >= _INTERVAL:
             self._last = now
+            self.finish(run)
+
+    def finish(self, run: _native.NativeRun) -> None:
+        """Tell it, whatever the time."""
+        if self._tell is not None:
             done, *rest = run.progress()
             self._tell(done, rest)
 
@@ -48,26 +51,25 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None and self._tell is not None and self._run is not None:
-                done, *rest = self._run.progress()
-                self._tell(done, rest)
-        finally:
-            self._close()
+        self._close()
 
 
-def meter_for(progress: Progress, total: int | None) -> Meter:
-    """The meter that `progress` asks for.
+def check(progress: Progress) -> None:
+    """Refuse what is no way to show progress.
 
     Raises:
         TypeError: It is neither a bool, None nor callable.
     """
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress is of type {type(progress).__name__}; give None, a bool or a callable")
+
+
+def meter_for(progress: Progress, total: int | None) -> Meter:
+    """The meter that `progress`, which was checked, asks for."""
     if progress is None or isinstance(progress, bool):
         if progress or (progress is None and _is_watched()):
             return _bar(total, delay=0.0 if progress else _LASTS)
         return Meter(None, lambda: None)
-    if not callable(progress):
-        raise TypeError(f"progress is of type {type(progress).__name__}; give None, a bool or a callable")
     callback = progress
     return Meter(lambda done, rest: callback(done, total, cast("dict[Status, int]", rest[0])), lambda: None)
 

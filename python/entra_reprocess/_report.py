@@ -37,6 +37,23 @@ class Report(Sequence["Outcome"]):
     def __init__(self, native: NativeReport) -> None:
         self._native = native
 
+    @classmethod
+    def from_journal(cls, path: str | os.PathLike[str]) -> Report:
+        """What a journal says, also while a run is writing it.
+
+        Args:
+            path: The journal.
+
+        Returns:
+            One outcome for each place of the input. Ids that may have been sent and have no outcome are "unknown",
+            those that no run has come to "not_attempted". Elapsed time, requests and pauses are those of all runs that
+            have ended.
+
+        Raises:
+            JournalError: There is none, it is damaged, or it is of another version.
+        """
+        return cls(NativeReport.from_journal(path))
+
     def __len__(self) -> int:
         return len(self._native)
 

@@ -8,6 +8,7 @@ mod slot;
 
 use std::sync::{Arc, Mutex};
 
+use secrecy::ExposeSecret;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use crate::graph::action::Action;
 use crate::graph::endpoint::Endpoint;
 use crate::pace::Pace;
 use crate::retry::{ItemAnswer, Limits};
-use crate::token::{CredentialFailure, TokenCache};
+use crate::token::{CredentialFailure, TokenCache, TokenSource};
 use crate::transport::{Transport, TransportFailure, TransportOptions};
 
 /// How a client behaves, all of it checked.
@@ -95,6 +96,12 @@ impl Client {
         &self.options
     }
 
+    /// The tenant whose token is in use, where the token tells it.
+    pub async fn tenant(&self, source: &dyn TokenSource) -> Result<Option<String>, CredentialFailure> {
+        let lease = self.tokens.get(source).await?;
+        Ok(claim_tid(lease.secret.expose_secret()))
+    }
+
     /// What all calls of this kind pass.
     pub fn gate(&self, action: Action) -> Arc<Mutex<Gate>> {
         let [writes, reads] = &self.gates;
@@ -114,4 +121,13 @@ impl Client {
         // The sender lives as long as the client, so this cannot fail while anyone asks.
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
+}
+
+/// The claim `tid` of a token that is a JWT.
+fn claim_tid(token: &str) -> Option<String> {
+    use base64::Engine;
+    let payload = token.split('.').nth(1)?;
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    claims.get("tid")?.as_str().map(str::to_owned)
 }

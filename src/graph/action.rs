@@ -13,6 +13,14 @@ pub enum Action {
 }
 
 impl Action {
+    /// What a journal calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reprocess => "reprocess",
+            Self::ReadState => "read state",
+        }
+    }
+
     /// The HTTP method.
     pub const fn method(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use crate::assignment::AssignmentId;
 /// A checked origin with an API version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
+    cloud: Cloud,
     origin: Url,
     version: ApiVersion,
 }
@@ -24,7 +25,18 @@ impl Endpoint {
             format!("base_url is not a URL ({err}); give one like \"https://graph.microsoft.com\"")
         })?;
         check(&origin)?;
-        Ok(Self { origin, version })
+        Ok(Self { cloud, origin, version })
+    }
+
+    /// The cloud whose tokens are sent there.
+    pub const fn cloud(&self) -> Cloud {
+        self.cloud
+    }
+
+    /// Host and port.
+    pub fn host(&self) -> String {
+        let host = self.origin.host_str().unwrap_or_default();
+        self.origin.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
     /// The API version in use.

@@ -1,5 +1,6 @@
 //! The native half of Client and AsyncClient: checked options, and one core client for each process.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +17,10 @@ use crate::graph::action::Action;
 use crate::graph::batch::MAX_PARTS;
 use crate::graph::cloud::{ApiVersion, Cloud};
 use crate::graph::endpoint::Endpoint;
+use crate::outcome::Status;
 use crate::retry::Limits;
-use crate::run::Mode;
+use crate::run::journal::Setup;
+use crate::run::{Job, Mode};
 use crate::token::TokenSource;
 use crate::transport::TransportOptions;
 
@@ -77,28 +80,43 @@ impl NativeClient {
         })
     }
 
-    /// Start to reprocess many. `collect` keeps every outcome for a report, `hand_out` lets each be taken.
-    #[pyo3(signature = (collect, hand_out, deadline))]
+    /// Start to reprocess many. `collect` keeps every outcome for a report, `hand_out` lets each be taken. A journal is
+    /// `(path, statuses to try anew, whether it has all ids, whether the ids have a length, name of this machine)`.
+    #[pyo3(signature = (collect, hand_out, deadline, journal))]
     fn run(
         &self,
         py: Python<'_>,
         collect: bool,
         hand_out: bool,
         deadline: Option<f64>,
+        journal: Option<JournalSetup>,
     ) -> PyResult<NativeRun> {
-        let mode = match (collect, hand_out) {
-            (true, false) => Mode::Collect,
-            (true, true) => Mode::CollectAndHandOut,
-            (false, _) => Mode::Stream,
-        };
-        let deadline = deadline.map(read_deadline).transpose()?;
-        NativeRun::start(py, self.client()?, Action::Reprocess, self.source(py)?, mode, deadline)
+        let job = job(collect, hand_out, deadline, journal)?;
+        NativeRun::start(py, self.client()?, self.source(py)?, job)
+    }
+
+    /// The same as an `asyncio.Future`.
+    #[pyo3(signature = (collect, hand_out, deadline, journal))]
+    fn run_async<'py>(
+        &self,
+        py: Python<'py>,
+        collect: bool,
+        hand_out: bool,
+        deadline: Option<f64>,
+        journal: Option<JournalSetup>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let job = job(collect, hand_out, deadline, journal)?;
+        NativeRun::start_async(py, self.client()?, self.source(py)?, job)
     }
 
     /// Start to read the states of many; the message of an outcome that was accepted is the state.
     fn read_states(&self, py: Python<'_>) -> PyResult<NativeRun> {
-        let (client, source) = (self.client()?, self.source(py)?);
-        NativeRun::start(py, client, Action::ReadState, source, Mode::Collect, None)
+        NativeRun::start(py, self.client()?, self.source(py)?, READ_STATES)
+    }
+
+    /// The same as an `asyncio.Future`.
+    fn read_states_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        NativeRun::start_async(py, self.client()?, self.source(py)?, READ_STATES)
     }
 
     /// List assignments.
@@ -248,6 +266,34 @@ fn read_rate(given: &Bound<'_, PyDict>) -> PyResult<Option<f64>> {
         return Ok(Some(rate));
     }
     Err(PyValueError::new_err(format!("rate is {rate}; give items a second, more than 0, or None to adapt")))
+}
+
+const READ_STATES: Job =
+    Job { action: Action::ReadState, mode: Mode::Collect, deadline: None, journal: None };
+
+fn job(collect: bool, hand_out: bool, deadline: Option<f64>, journal: Option<JournalSetup>) -> PyResult<Job> {
+    let mode = match (collect, hand_out) {
+        (true, false) => Mode::Collect,
+        (true, true) => Mode::CollectAndHandOut,
+        (false, _) => Mode::Stream,
+    };
+    let deadline = deadline.map(read_deadline).transpose()?;
+    let journal = journal.map(read_journal).transpose()?;
+    Ok(Job { action: Action::Reprocess, mode, deadline, journal })
+}
+
+/// A journal as `entra_reprocess._journal` describes it.
+type JournalSetup = (PathBuf, Vec<String>, bool, bool, String);
+
+fn read_journal((path, retry, resume, is_sized, machine): JournalSetup) -> PyResult<Setup> {
+    let status = |name: &String| {
+        Status::named(name).ok_or_else(|| {
+            let known = Status::ALL.map(|status| format!("{:?}", status.name())).join(", ");
+            PyValueError::new_err(format!("retry has {name:?}, which is no status; give some of {known}"))
+        })
+    };
+    let retry = retry.iter().map(status).collect::<PyResult<_>>()?;
+    Ok(Setup { path, retry, resume, is_sized, machine })
 }
 
 fn read_deadline(seconds: f64) -> PyResult<Duration> {

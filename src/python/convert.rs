@@ -8,7 +8,7 @@ use pyo3::types::{PyDateTime, PyDict, PyString, PyType, PyTzInfo};
 use uuid::Uuid;
 
 use crate::assignment::{AssignmentId, InvalidId};
-use crate::outcome::{Counts, Outcome, OutcomeId, Status};
+use crate::outcome::{Counts, Outcome, Status};
 
 /// An id as given: a str in one of the accepted forms, or a `uuid.UUID`. Anything else is refused, never raised.
 pub fn assignment_id(value: &Bound<'_, PyAny>) -> Result<AssignmentId, InvalidId> {
@@ -35,14 +35,6 @@ fn uuid(value: &Bound<'_, PyAny>) -> Option<AssignmentId> {
     Some(Uuid::from_u128(bits).into())
 }
 
-/// The text of an outcome's id.
-pub fn id_text(id: &OutcomeId) -> String {
-    match id {
-        OutcomeId::Valid(id) => id.to_string(),
-        OutcomeId::Invalid(shown) => shown.to_string(),
-    }
-}
-
 /// An `entra_reprocess.Outcome`.
 pub fn outcome<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound<'py, PyAny>> {
     static OUTCOME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -51,7 +43,7 @@ pub fn outcome<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound<'py, P
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 microseconds, the year 2255")]
     let seconds = outcome.finished_at as f64 / 1e6;
     OUTCOME.import(py, "entra_reprocess._outcome", "Outcome")?.call1((
-        id_text(&outcome.id),
+        outcome.id.to_string(),
         outcome.index,
         outcome.status.name(),
         outcome.http_status,

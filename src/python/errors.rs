@@ -7,12 +7,18 @@ use pyo3::types::PyDict;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::client::{Failure, Refusal};
 use crate::run::StopCause;
+use crate::run::journal::JournalFailure;
 use crate::token::CredentialFailure;
 use crate::transport::{FailureKind, TransportFailure};
 
 /// The exception for an id that was refused here.
 pub fn invalid_id(py: Python<'_>, refused: &InvalidId) -> PyErr {
     raised(py, "InvalidIdError", (refused.reason.as_str(),), None)
+}
+
+/// The exception for a journal that cannot be used.
+pub fn journal(py: Python<'_>, failure: &JournalFailure) -> PyErr {
+    raised(py, "JournalError", (failure.message.as_str(),), None)
 }
 
 /// The exception for a call about one assignment.
@@ -30,6 +36,7 @@ pub fn stop_cause(py: Python<'_>, cause: &StopCause) -> Option<PyErr> {
         StopCause::Asked(_) | StopCause::Deadline(_) => None,
         StopCause::Credential(failure) => Some(credential(py, failure)),
         StopCause::Unreachable(failure) => Some(transport(py, failure)),
+        StopCause::Journal(failure) => Some(journal(py, failure)),
         StopCause::Refused(_, refusal) => Some(graph(py, refusal, None).unwrap_or_else(|err| err)),
     }
 }

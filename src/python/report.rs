@@ -8,10 +8,11 @@ use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use super::convert;
+use super::{convert, errors};
 use crate::outcome::Status;
 use crate::run::Finished;
 use crate::run::columns::Columns;
+use crate::run::journal;
 
 /// Outcomes by place.
 #[pyclass(frozen, module = "entra_reprocess._native")]
@@ -52,6 +53,14 @@ impl NativeReport {
 
 #[pymethods]
 impl NativeReport {
+    /// What a journal says by now.
+    #[staticmethod]
+    fn from_journal(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let path = convert::path(path)?;
+        let past = py.detach(|| journal::load(&path)).map_err(|failure| errors::journal(py, &failure))?;
+        Ok(Self { columns: Arc::new(past.columns), selected: None, figures: past.figures })
+    }
+
     /// What `to_bytes` has written.
     #[staticmethod]
     fn from_bytes(bytes: &[u8]) -> PyResult<Self> {
@@ -105,7 +114,7 @@ impl NativeReport {
 
     /// The id of each place.
     fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let ids: Vec<_> = self.rows().iter().map(|row| convert::id_text(&self.columns.id(*row))).collect();
+        let ids: Vec<_> = self.rows().iter().map(|row| self.columns.id(*row).to_string()).collect();
         PyList::new(py, ids)
     }
 

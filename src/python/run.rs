@@ -4,14 +4,14 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use super::report::NativeReport;
 use super::{convert, errors, runtime};
 use crate::client::SharedClient;
-use crate::graph::action::Action;
-use crate::run::{Mode, News, Run};
+use crate::run::{Job, News, Run};
 use crate::token::TokenSource;
 
 /// A run under way.
@@ -27,13 +27,38 @@ impl NativeRun {
     pub fn start(
         py: Python<'_>,
         client: SharedClient,
-        action: Action,
         source: Arc<dyn TokenSource>,
-        mode: Mode,
-        deadline: Option<Duration>,
+        job: Job,
     ) -> PyResult<Self> {
-        let run = Arc::new(Run::start(&runtime::handle(py)?, client, action, source, mode, deadline));
-        Ok(Self { pid: std::process::id(), run: ManuallyDrop::new(run) })
+        let handle = runtime::handle(py)?;
+        // Reading a large journal takes its time.
+        let run = py.detach(|| Run::start(&handle, client, source, job));
+        run.map(Self::of).map_err(|failure| errors::journal(py, &failure))
+    }
+
+    /// The same as an `asyncio.Future`, so that the event loop goes on meanwhile.
+    pub fn start_async<'py>(
+        py: Python<'py>,
+        client: SharedClient,
+        source: Arc<dyn TokenSource>,
+        job: Job,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let handle = runtime::handle(py)?;
+        runtime::future(py, runtime::locals(py)?, async move {
+            let start = move || Run::start(&handle, client, source, job);
+            let run = tokio::task::spawn_blocking(start).await;
+            Python::attach(|py| match run {
+                Ok(run) => {
+                    let run = run.map(Self::of).map_err(|failure| errors::journal(py, &failure))?;
+                    Py::new(py, run)
+                }
+                Err(_) => Err(PyRuntimeError::new_err("the interpreter shut down during the call")),
+            })
+        })
+    }
+
+    fn of(run: Run) -> Self {
+        Self { pid: std::process::id(), run: ManuallyDrop::new(Arc::new(run)) }
     }
 
     fn run(&self) -> PyResult<&Arc<Run>> {
@@ -59,6 +84,11 @@ impl NativeRun {
     /// How many more ids may be pushed now.
     fn room(&self) -> PyResult<usize> {
         Ok(self.run()?.room())
+    }
+
+    /// How many places of the input are known.
+    fn places(&self) -> PyResult<u64> {
+        Ok(self.run()?.places())
     }
 
     /// Whether the run has ended.

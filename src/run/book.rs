@@ -23,9 +23,14 @@ pub struct Book {
     /// How often a row's id was repeated, where it was.
     repeats: HashMap<u32, u64>,
     outbox: Option<VecDeque<Outcome>>,
+    /// Rows that an earlier run has settled, still to be handed out.
+    kept: VecDeque<u32>,
     counts: Counts,
     retries: u64,
 }
+
+/// How many outcomes of earlier runs are handed out at a time.
+const HANDFUL: usize = 10_000;
 
 impl Book {
     /// An empty book. `hand_out` keeps each outcome until it is taken.
@@ -34,31 +39,47 @@ impl Book {
             ledger,
             repeats: HashMap::new(),
             outbox: hand_out.then(VecDeque::new),
+            kept: VecDeque::new(),
             counts: Counts::default(),
             retries: 0,
         }
     }
 
-    /// One more place of the input: the row of its id if that is new. A repeated place counts as its id does, now if
-    /// that is settled and with it otherwise.
-    pub fn admit(&mut self, id: AssignmentId) -> Option<u32> {
-        let columns = match &mut self.ledger {
-            Ledger::Columns(columns) => columns,
-            Ledger::Window(recent) => return recent.is_new(id).then_some(0),
-        };
-        let (row, is_new) = columns.add(id);
-        if is_new {
-            return Some(row);
+    /// A book that goes on where earlier runs ended; `kept` are the rows that they have settled.
+    pub fn resumed(columns: Columns, kept: Vec<u32>, hand_out: bool) -> Self {
+        let mut repeats = HashMap::new();
+        let mut counts = Counts::default();
+        for (place, row) in (0..).zip(columns.places()) {
+            if columns.first_place(*row) != place {
+                *repeats.entry(*row).or_default() += 1;
+            }
+            if columns.is_settled(*row) {
+                counts.add(columns.status(*row), 1);
+            }
         }
-        *self.repeats.entry(row).or_default() += 1;
-        if columns.is_settled(row) {
-            self.counts.add(columns.status(row), 1);
-        }
-        None
+        let kept = if hand_out { kept.into() } else { VecDeque::new() };
+        Self { repeats, kept, counts, ..Self::new(Ledger::Columns(Box::new(columns)), hand_out) }
     }
 
-    /// One more place of the input, which is no id.
-    pub fn refuse(&mut self, refused: &InvalidId, index: u64) {
+    /// One more place of the input: the row of its id, and whether that is new. A repeated place counts as its id does,
+    /// now if that is settled and with it otherwise.
+    pub fn admit(&mut self, id: AssignmentId) -> (u32, bool) {
+        let columns = match &mut self.ledger {
+            Ledger::Columns(columns) => columns,
+            Ledger::Window(recent) => return (0, recent.is_new(id)),
+        };
+        let (row, is_new) = columns.add(id);
+        if !is_new {
+            *self.repeats.entry(row).or_default() += 1;
+            if columns.is_settled(row) {
+                self.counts.add(columns.status(row), 1);
+            }
+        }
+        (row, is_new)
+    }
+
+    /// One more place of the input, which is no id: its row and its outcome.
+    pub fn refuse(&mut self, refused: &InvalidId, index: u64) -> (u32, Outcome) {
         let shown: Arc<str> = refused.shown.as_str().into();
         let row = match &mut self.ledger {
             Ledger::Columns(columns) => columns.add_invalid(&shown),
@@ -77,18 +98,24 @@ impl Book {
             elapsed: Duration::ZERO,
             finished_at: unix_micros(),
         };
-        self.settle(row, outcome);
+        (row, outcome)
+    }
+
+    /// The columns, where they are kept.
+    pub const fn columns(&self) -> Option<&Columns> {
+        match &self.ledger {
+            Ledger::Columns(columns) => Some(columns),
+            Ledger::Window(_) => None,
+        }
     }
 
     /// Write the outcome of a row.
-    pub fn settle(&mut self, row: u32, mut outcome: Outcome) {
+    pub fn settle(&mut self, row: u32, outcome: Outcome) {
         let repeats = self.repeats.get(&row).copied().unwrap_or_default();
         self.counts.add(outcome.status, 1 + repeats);
         self.retries += u64::from(outcome.attempts.saturating_sub(1));
         if let Ledger::Columns(columns) = &mut self.ledger {
             columns.settle(row, &outcome);
-            // What is handed out is what the report says, to the last digit.
-            outcome.elapsed = columns.elapsed(row);
         }
         if let Some(outbox) = &mut self.outbox {
             outbox.push_back(outcome);
@@ -97,12 +124,16 @@ impl Book {
 
     /// Whether outcomes wait to be taken.
     pub fn has_outcomes(&self) -> bool {
-        self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
+        !self.kept.is_empty() || self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
     }
 
     /// Take the outcomes that wait.
     pub fn take(&mut self) -> Vec<Outcome> {
-        self.outbox.as_mut().map(|outbox| outbox.drain(..).collect()).unwrap_or_default()
+        let handful: Vec<u32> = self.kept.drain(..self.kept.len().min(HANDFUL)).collect();
+        let earlier = self.columns().map(|columns| handful.iter().map(|row| columns.outcome(*row)).collect());
+        let mut outcomes: Vec<Outcome> = earlier.unwrap_or_default();
+        outcomes.extend(self.outbox.iter_mut().flat_map(|outbox| outbox.drain(..)));
+        outcomes
     }
 
     /// How many places of the input have ended in each way.

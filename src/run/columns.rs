@@ -122,14 +122,19 @@ impl Columns {
         &self.places
     }
 
+    /// The first place of a row's id in the input.
+    pub fn first_place(&self, row: u32) -> u64 {
+        u64::from(get(&self.first_places, row as usize, 0))
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> u32 {
+        number(self.ids.len())
+    }
+
     /// The status of a row.
     pub fn status(&self, row: u32) -> Status {
         self.statuses.get(row as usize).copied().unwrap_or(Status::NotAttempted)
-    }
-
-    /// How long a row took, as it is kept.
-    pub fn elapsed(&self, row: u32) -> Duration {
-        Duration::try_from_secs_f32(get(&self.elapsed, row as usize, 0.0)).unwrap_or_default()
     }
 
     /// Whether a row has its outcome.
@@ -153,7 +158,7 @@ impl Columns {
         let exchange = self.exchanges.get(get(&self.exchanges_of, at, u32::MAX) as usize).copied();
         let exchange = exchange.unwrap_or(Exchange { client_request_id: None, finished_at: 0 });
         Outcome {
-            index: u64::from(get(&self.first_places, at, 0)),
+            index: self.first_place(row),
             id: self.id(row),
             status: self.status(row),
             http_status: Some(get(&self.http_statuses, at, 0)).filter(|status| *status != 0),
@@ -162,7 +167,7 @@ impl Columns {
             request_id: self.request_ids.get(row),
             client_request_id: exchange.client_request_id,
             attempts: u32::from(get(&self.attempts, at, 0)),
-            elapsed: self.elapsed(row),
+            elapsed: from_kept(get(&self.elapsed, at, 0.0)),
             finished_at: exchange.finished_at,
         }
     }
@@ -195,10 +200,7 @@ impl Columns {
         for row in rows {
             let outcome = self.outcome(*row);
             csv.write_record([
-                &*match &outcome.id {
-                    OutcomeId::Valid(id) => id.to_string(),
-                    OutcomeId::Invalid(shown) => shown.to_string(),
-                },
+                &*outcome.id.to_string(),
                 &outcome.index.to_string(),
                 outcome.status.name(),
                 &outcome.http_status.map(|status| status.to_string()).unwrap_or_default(),
@@ -213,6 +215,12 @@ impl Columns {
         }
         csv.flush()
     }
+}
+
+/// A time that was kept in 32 bits, in whole microseconds. Keeping that again gives the same.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded, and negative is zero")]
+pub fn from_kept(seconds: f32) -> Duration {
+    Duration::from_micros((f64::from(seconds) * 1e6).round() as u64)
 }
 
 fn number(length: usize) -> u32 {
@@ -279,6 +287,15 @@ mod tests {
         let copy: Columns = postcard::from_bytes(&postcard::to_allocvec(&columns).unwrap()).unwrap();
         assert_eq!(copy.outcome(2), settled);
         assert_eq!(copy.places(), columns.places());
+    }
+
+    #[test]
+    fn a_kept_time_stays_the_same_when_it_is_kept_again() {
+        for micros in [0, 1, 37_962, 999_999, 15_999_999, 16_777_217, 86_400_123_456, 31_536_000_000_001] {
+            let kept = from_kept(Duration::from_micros(micros).as_secs_f32());
+            assert_eq!(from_kept(kept.as_secs_f32()), kept);
+            assert!(kept.abs_diff(Duration::from_micros(micros)) <= Duration::from_micros(micros / 10_000_000));
+        }
     }
 
     #[test]

@@ -12,12 +12,12 @@ use super::state::Next;
 use super::stop::StopCause;
 use crate::client::{Exchange, SharedClient};
 use crate::graph::action::Action;
-use crate::token::{CredentialFailure, TokenSource};
+use crate::token::TokenSource;
 
 /// How long requests under way may still take once the sending has ended.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-type Landing = Result<Exchange, CredentialFailure>;
+type Landing = Result<Exchange, StopCause>;
 
 /// Run until every id has its outcome.
 pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSource>, shared: Arc<Shared>) {
@@ -32,9 +32,15 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
             Next::Finished => break,
             Next::Send { flight, ids, alone, departure } => {
                 let (client, source) = (client.clone(), source.clone());
-                let task = air
-                    .tasks
-                    .spawn(async move { client.attempt(action, &ids, alone, &*source, &departure).await });
+                let shared = shared.clone();
+                let task = air.tasks.spawn(async move {
+                    if shared.state().has_journal() {
+                        let tenant = client.tenant(&*source).await.map_err(StopCause::Credential)?;
+                        shared.state().admit_tenant(tenant.as_deref()).map_err(StopCause::Journal)?;
+                    }
+                    let exchange = client.attempt(action, &ids, alone, &*source, &departure).await;
+                    exchange.map_err(StopCause::Credential)
+                });
                 air.flights.insert(task.id(), flight);
             }
             Next::Wait(until) => tokio::select! {
@@ -53,6 +59,10 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
     air.tasks.abort_all();
     while let Some(landed) = air.tasks.join_next_with_id().await {
         air.land(&shared, landed);
+    }
+    shared.state().finish(Instant::now());
+    while shared.state().is_being_written() {
+        shared.pushed.notified().await;
     }
     drop(end);
 }
@@ -83,7 +93,10 @@ struct End(Arc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.state().finish(Instant::now());
+        let mut state = self.0.state();
+        state.finish(Instant::now());
+        state.conclude();
+        drop(state);
         self.0.wake();
     }
 }

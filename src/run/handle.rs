@@ -7,9 +7,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::book::Ledger;
+use super::book::{Book, Ledger};
 use super::columns::Columns;
 use super::engine;
+use super::journal::{self, Identity, JournalFailure, Link, Past, Setup};
 use super::recent::Recent;
 use super::state::{Plan, State, Stats};
 use super::stop::StopCause;
@@ -68,6 +69,18 @@ pub struct Finished {
     pub stop: Option<StopCause>,
 }
 
+/// How a run is done.
+pub struct Job {
+    /// What is done with each id.
+    pub action: Action,
+    /// What is kept of the outcomes.
+    pub mode: Mode,
+    /// After this time it is over, whatever is left.
+    pub deadline: Option<Duration>,
+    /// Where it is written down.
+    pub journal: Option<Setup>,
+}
+
 /// Shared by the caller and the engine.
 pub struct Shared {
     state: Mutex<State>,
@@ -98,36 +111,70 @@ pub struct Run {
 }
 
 impl Run {
-    /// Start a run on this runtime; it waits for ids. With a deadline it is over after this time, whatever is left.
+    /// Start a run on this runtime; it waits for ids, unless a journal has them all.
     pub fn start(
         runtime: &Handle,
         client: SharedClient,
-        action: Action,
         source: Arc<dyn TokenSource>,
-        mode: Mode,
-        deadline: Option<Duration>,
-    ) -> Self {
+        job: Job,
+    ) -> Result<Self, JournalFailure> {
         let started = Instant::now();
         let options = client.options();
-        let ledger = match mode {
-            Mode::Stream => Ledger::Window(Recent::default()),
-            Mode::Collect | Mode::CollectAndHandOut => Ledger::Columns(Box::default()),
-        };
         let plan = Plan {
             limits: options.limits,
             batch_size: options.batch_size.max(1),
             concurrency: options.transport.concurrency.max(1),
-            deadline,
+            deadline: job.deadline,
         };
-        let state = State::new(plan, client.gate(action), ledger, mode != Mode::Collect, started);
+        let gate = client.gate(job.action);
+        let hand_out = job.mode != Mode::Collect;
+        let (state, journal) = match &job.journal {
+            None => {
+                let ledger = match job.mode {
+                    Mode::Stream => Ledger::Window(Recent::default()),
+                    Mode::Collect | Mode::CollectAndHandOut => Ledger::Columns(Box::default()),
+                };
+                (State::new(plan, gate, Book::new(ledger, hand_out), None, started), None)
+            }
+            Some(setup) => {
+                let identity = Identity {
+                    action: job.action.name().into(),
+                    cloud: options.endpoint.cloud().name().into(),
+                    api_version: options.endpoint.version().segment().into(),
+                };
+                let (journal, earlier) = journal::open(setup, identity, &options.endpoint.host())?;
+                let past = Past {
+                    places: earlier.columns.places().len() as u64,
+                    input_ended: earlier.input_ended,
+                    carried: earlier.carried,
+                };
+                let window = plan.batch_size * plan.concurrency;
+                let link = Link::new(journal.path(), journal.tenant(), past, setup.is_sized, window);
+                let book = Book::resumed(earlier.columns, earlier.kept, hand_out);
+                let inbox = link.inbox();
+                let mut state = State::new(plan, gate, book, Some(link), started);
+                if setup.resume {
+                    state.resume();
+                }
+                (state, Some((journal, inbox)))
+            }
+        };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
             changed_async: Notify::new(),
             pushed: Notify::new(),
         });
-        runtime.spawn(engine::drive(client, action, source, shared.clone()));
-        Self { shared, started }
+        if let Some((journal, inbox)) = journal {
+            let shared = shared.clone();
+            journal::start(journal, inbox, move |ack| {
+                shared.state().hear(ack, Instant::now() + engine::GRACE);
+                shared.pushed.notify_one();
+                shared.wake();
+            })?;
+        }
+        runtime.spawn(engine::drive(client, job.action, source, shared.clone()));
+        Ok(Self { shared, started })
     }
 
     /// Give ids in. More than `room` are taken too, but then memory grows.
@@ -138,13 +185,18 @@ impl Run {
 
     /// No more ids come.
     pub fn close_input(&self) {
-        self.shared.state().close_input();
+        self.shared.state().close_input(Instant::now());
         self.shared.pushed.notify_one();
     }
 
     /// How many more ids may be pushed now.
     pub fn room(&self) -> usize {
         self.shared.state().room()
+    }
+
+    /// How many places of the input are known.
+    pub fn places(&self) -> u64 {
+        self.shared.state().places()
     }
 
     /// Whether the run has ended.
@@ -251,8 +303,8 @@ mod tests {
             },
         };
         let client = Arc::new(Client::new(options).unwrap());
-        let run =
-            Run::start(&Handle::current(), client, Action::Reprocess, Arc::new(Broken), Mode::Collect, None);
+        let job = Job { action: Action::Reprocess, mode: Mode::Collect, deadline: None, journal: None };
+        let run = Run::start(&Handle::current(), client, Arc::new(Broken), job).unwrap();
         run.push((0..100).map(|n| Ok(AssignmentId::from(uuid::Uuid::from_u128(n)))));
         run.close_input();
         run.changed(News { outcomes: false, room: false }).await;

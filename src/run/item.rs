@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::columns::from_kept;
+use super::journal::Carried;
 use crate::assignment::AssignmentId;
 use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
 use crate::retry::{Attempt, History, ItemAnswer};
@@ -28,6 +30,8 @@ pub struct Item {
     pub history: History,
     pub last_answer: Option<ItemAnswer>,
     pub last_request: Option<Uuid>,
+    /// What earlier runs with the same journal leave of it.
+    pub carried: Option<Box<Carried>>,
 }
 
 impl Item {
@@ -45,7 +49,16 @@ impl Item {
             history: History::default(),
             last_answer: None,
             last_request: None,
+            carried: None,
         }
+    }
+
+    /// An id that earlier runs have sent. What they left in doubt stays so until an answer settles it.
+    pub fn carry(&mut self, carried: Carried) {
+        if carried.is_ambiguous {
+            self.history.lost = Some(withdrawn("an earlier run sent it, and no answer to that is known"));
+        }
+        self.carried = Some(Box::new(carried));
     }
 
     /// Keep what an attempt brought, for the outcome.
@@ -60,11 +73,7 @@ impl Item {
     /// It was under way when the run ended, and nobody waits for its answer any more.
     pub fn cut_off(&mut self) {
         self.history.attempts += 1;
-        self.history.lost = Some(TransportFailure {
-            kind: FailureKind::Withdrawn,
-            left: true,
-            message: "sent, and not answered before the run ended".into(),
-        });
+        self.history.lost = Some(withdrawn("sent, and not answered before the run ended"));
     }
 
     /// Its outcome: by what it was last told, or by what was lost.
@@ -88,9 +97,14 @@ impl Item {
             message: message.map(Into::into),
             request_id: answer.request_id.map(Into::into),
             client_request_id: self.last_request,
-            attempts: self.history.attempts,
-            elapsed: self.started.map_or(Duration::ZERO, |started| now - started),
+            attempts: self.history.attempts + self.carried.map_or(0, |carried| carried.attempts),
+            // As exact as it is kept, so that iterators, reports and journals tell the same.
+            elapsed: self.started.map_or(Duration::ZERO, |started| from_kept((now - started).as_secs_f32())),
             finished_at: unix_micros(),
         }
     }
+}
+
+fn withdrawn(message: &str) -> TransportFailure {
+    TransportFailure { kind: FailureKind::Withdrawn, left: true, message: message.into() }
 }

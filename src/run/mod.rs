@@ -7,6 +7,7 @@
 //! ```
 
 pub mod columns;
+pub mod journal;
 
 mod batching;
 mod book;
@@ -21,5 +22,5 @@ mod stop;
 mod suspicion;
 mod texts;
 
-pub use handle::{Finished, Mode, News, Progress, Run};
+pub use handle::{Finished, Job, Mode, News, Progress, Run};
 pub use stop::StopCause;

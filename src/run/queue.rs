@@ -32,6 +32,11 @@ impl Queue {
         self.ready.len() + self.delayed.len()
     }
 
+    /// How many could go now.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

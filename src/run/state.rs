@@ -1,6 +1,7 @@
 //! What a run knows: what waits, what is under way, what is settled. Decides what to do next; does no I/O.
 
 mod answers;
+mod journaled;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,16 +10,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::batching::Batching;
-use super::book::{Book, Ledger};
+use super::book::Book;
 use super::deadline::Deadline;
 use super::item::Item;
+use super::journal::Link;
 use super::queue::Queue;
 use super::stop::StopCause;
 use super::suspicion::Suspicion;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::gate::Gate;
 use crate::landing::Landing;
-use crate::outcome::Status;
+use crate::outcome::{OutcomeId, Status};
 use crate::pace::Permit;
 use crate::retry::Limits;
 use crate::transport::Departure;
@@ -99,15 +101,17 @@ pub struct State {
     /// What the gate had paused before this run.
     paused_before: Duration,
     book: Book,
+    journal: Option<Link>,
     http_requests: u64,
     warnings: Vec<String>,
-    /// What was paused in all, once it is done.
-    done: Option<Duration>,
+    /// What was paused in all, once nothing is sent any more.
+    finished: Option<Duration>,
+    is_done: bool,
 }
 
 impl State {
-    /// A run that knows nothing yet. `hand_out` keeps each outcome until it is taken.
-    pub fn new(plan: Plan, gate: Arc<Mutex<Gate>>, ledger: Ledger, hand_out: bool, now: Instant) -> Self {
+    /// A run that knows what is in the book.
+    pub fn new(plan: Plan, gate: Arc<Mutex<Gate>>, book: Book, journal: Option<Link>, now: Instant) -> Self {
         let paused_before = gate.lock().unwrap_or_else(PoisonError::into_inner).paused(now);
         Self {
             plan,
@@ -124,10 +128,12 @@ impl State {
             stop: None,
             gate,
             paused_before,
-            book: Book::new(ledger, hand_out),
+            book,
+            journal,
             http_requests: 0,
             warnings: Vec::new(),
-            done: None,
+            finished: None,
+            is_done: false,
         }
     }
 
@@ -143,6 +149,11 @@ impl State {
 
     // ---- intake
 
+    /// How many places of the input are known.
+    pub const fn places(&self) -> u64 {
+        self.next_index
+    }
+
     /// How many ids are taken in ahead of the sending: enough to keep it busy, few enough to stay small.
     fn capacity(&self) -> usize {
         (4 * self.plan.concurrency * self.plan.batch_size).max(1_000)
@@ -150,7 +161,8 @@ impl State {
 
     /// How many more ids may be pushed now.
     pub fn room(&self) -> usize {
-        self.capacity().saturating_sub(self.queue.len() + self.underway)
+        let waiting = self.queue.len() + self.underway + self.backlog();
+        self.capacity().saturating_sub(waiting).max(self.room_ahead())
     }
 
     /// Whether there is room enough that fetching more input is worth waking up for.
@@ -162,11 +174,26 @@ impl State {
     pub fn push(&mut self, input: impl IntoIterator<Item = Result<AssignmentId, InvalidId>>, now: Instant) {
         for id in input {
             let index = self.next_index;
+            if self.is_passed_over(index, &id, now) {
+                continue;
+            }
             self.next_index += 1;
             match id {
-                Err(refused) => self.book.refuse(&refused, index),
+                Err(refused) => {
+                    let (row, outcome) = self.book.refuse(&refused, index);
+                    self.write_down(index, row, true, || outcome.id.clone());
+                    self.record(row, outcome, None);
+                }
                 Ok(id) => {
-                    let Some(row) = self.book.admit(id) else { continue };
+                    let (row, is_new) = self.book.admit(id);
+                    self.write_down(index, row, is_new, || OutcomeId::Valid(id));
+                    if !is_new {
+                        continue;
+                    }
+                    // With a journal it comes out of the columns, when it may be sent.
+                    if self.journal.is_some() && self.finished.is_none() {
+                        continue;
+                    }
                     let item = Item::new(id, index, row, now);
                     match self.stop.as_ref().map(|(cause, _)| cause.text()) {
                         Some(reason) => self.settle(item, Status::NotAttempted, Some(reason), now),
@@ -175,11 +202,6 @@ impl State {
                 }
             }
         }
-    }
-
-    /// No more input comes.
-    pub fn close_input(&mut self) {
-        self.open = false;
     }
 
     // ---- what to do next
@@ -217,7 +239,10 @@ impl State {
 
     fn decide(&mut self, now: Instant) -> Next {
         self.queue.wake(now);
-        if self.queue.is_empty() && self.flights.is_empty() && !self.open {
+        if self.journal_holds_back(now) {
+            return Next::Wait(None);
+        }
+        if self.queue.is_empty() && self.flights.is_empty() && !self.open && self.backlog() == 0 {
             return Next::Finished;
         }
         if self.flights.len() >= self.plan.concurrency || self.answers_matter_more() {
@@ -280,12 +305,20 @@ impl State {
 
     // ---- the end, and what can be asked
 
-    fn settle(&mut self, item: Item, status: Status, reason: Option<String>, now: Instant) {
-        self.book.settle(item.row, item.outcome(status, reason, now));
+    fn settle(&mut self, mut item: Item, status: Status, reason: Option<String>, now: Instant) {
+        let (row, carried) = (item.row, item.carried.clone());
+        // Where this run did not come to it, the outcome that it had before still holds.
+        let untried = item.history.attempts == 0;
+        let before = item.carried.as_mut().and_then(|carried| carried.outcome.take()).filter(|_| untried);
+        let outcome = before.unwrap_or_else(|| item.outcome(status, reason, now));
+        self.record(row, outcome, carried.as_deref());
     }
 
     /// End it: whatever is not settled gets the outcome that is known to be true of it.
     pub fn finish(&mut self, now: Instant) {
+        if self.finished.is_some() {
+            return;
+        }
         let reason = self.stop.as_ref().map_or_else(|| "the run ended".to_owned(), |(cause, _)| cause.text());
         let flights: Vec<Flight> = self.flights.drain().map(|(_, flight)| flight).collect();
         let mut open = Vec::new();
@@ -310,12 +343,19 @@ impl State {
         for item in std::mem::take(&mut self.suspects) {
             self.settle(item, Status::Rejected, None, now);
         }
-        self.done = Some(self.paused(now));
+        let paused = self.paused(now);
+        self.finished = Some(paused);
+        self.close_journal(&reason, paused, now);
+    }
+
+    /// Nothing is left to wait for.
+    pub const fn conclude(&mut self) {
+        self.is_done = true;
     }
 
     /// Whether every id has its outcome and none will be taken in any more.
     pub const fn is_done(&self) -> bool {
-        self.done.is_some()
+        self.is_done
     }
 
     /// The figures so far.
@@ -323,7 +363,7 @@ impl State {
         Stats {
             http_requests: self.http_requests,
             retries: self.book.retries(),
-            paused: self.done.unwrap_or_else(|| self.paused(now)),
+            paused: self.finished.unwrap_or_else(|| self.paused(now)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::journal::JournalFailure;
 use crate::client::Refusal;
 use crate::token::CredentialFailure;
 use crate::transport::TransportFailure;
@@ -19,6 +20,8 @@ pub enum StopCause {
     Refused(String, Box<Refusal>),
     /// The service cannot be reached.
     Unreachable(TransportFailure),
+    /// The journal cannot be used.
+    Journal(JournalFailure),
 }
 
 impl StopCause {
@@ -29,6 +32,7 @@ impl StopCause {
             Self::Deadline(limit) => format!("the deadline of {} s came first", limit.as_secs_f64()),
             Self::Credential(failure) => failure.message.clone(),
             Self::Unreachable(failure) => failure.message.clone(),
+            Self::Journal(failure) => failure.message.clone(),
         }
     }
 

@@ -14,7 +14,6 @@ use crate::run::batching::{Batching, Doubt};
 use crate::run::item::Item;
 use crate::run::stop::StopCause;
 use crate::run::suspicion::Refused;
-use crate::token::CredentialFailure;
 use crate::transport::FailureKind;
 
 impl State {
@@ -22,7 +21,7 @@ impl State {
     pub fn landed(
         &mut self,
         flight: u64,
-        result: Result<Exchange, CredentialFailure>,
+        result: Result<Exchange, StopCause>,
         now: Instant,
         grace: Duration,
     ) {
@@ -33,9 +32,9 @@ impl State {
         }
         let exchange = match result {
             Ok(exchange) => exchange,
-            Err(failure) => {
+            Err(cause) => {
                 self.gate().landed(now, sent, Landing::lost(items.len()));
-                self.stop(StopCause::Credential(failure), now + grace);
+                self.stop(cause, now + grace);
                 self.queue.push_front(items);
                 return;
             }
@@ -230,7 +229,7 @@ impl State {
         self.settle(item, status, None, now);
     }
 
-    fn warn_once(&mut self, text: &str) {
+    pub(super) fn warn_once(&mut self, text: &str) {
         if !self.warnings.iter().any(|known| known == text) {
             self.warnings.push(text.to_owned());
         }

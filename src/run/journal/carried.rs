@@ -1,0 +1,65 @@
+//! What a run takes over from the ones before it, for ids that it sends again.
+
+use std::collections::HashMap;
+
+use super::read::{Known, Told, is_kept};
+use crate::outcome::{Outcome, Status};
+use crate::run::columns::Columns;
+
+/// What earlier runs leave of an id that is to be sent again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Carried {
+    /// Attempts made, or possibly made.
+    pub attempts: u32,
+    /// When it was first sent, microseconds since the Unix epoch.
+    pub first_sent: Option<i64>,
+    /// Whether one of those may have been executed without an answer.
+    pub is_ambiguous: bool,
+    /// The outcome that it keeps where this run does not come to it.
+    pub outcome: Option<Outcome>,
+    /// Whether the journal holds an outcome, which the next one replaces.
+    pub replaces: bool,
+}
+
+/// What earlier runs leave.
+#[derive(Default)]
+pub struct Earlier {
+    /// All ids with their places; those that are settled stay so.
+    pub columns: Columns,
+    /// The rows that are settled.
+    pub kept: Vec<u32>,
+    /// Of the others, those of which something is known.
+    pub carried: HashMap<u32, Carried>,
+    /// Whether every id of the input is there.
+    pub input_ended: bool,
+}
+
+impl Earlier {
+    /// Take one row in, to be sent again or not.
+    pub fn hear(&mut self, columns: &mut Columns, told: Told, retry: &[Status]) {
+        let Told { row, known, first_sent } = told;
+        let carried = match known {
+            Known::Outcome(outcome) if is_kept(&outcome, retry) => {
+                columns.settle(row, &outcome);
+                self.kept.push(row);
+                return;
+            }
+            Known::Outcome(outcome) => Carried {
+                attempts: outcome.attempts,
+                first_sent,
+                is_ambiguous: outcome.status == Status::Unknown,
+                outcome: Some(outcome),
+                replaces: true,
+            },
+            Known::MaybeSent(before) => Carried {
+                attempts: before.as_ref().map_or(0, |outcome| outcome.attempts) + 1,
+                first_sent,
+                is_ambiguous: true,
+                outcome: None,
+                replaces: before.is_some(),
+            },
+            Known::Untouched => return,
+        };
+        self.carried.insert(row, carried);
+    }
+}

@@ -1,0 +1,258 @@
+//! A run's side of its journal: what was handed to the writer, what may be sent by now, what is still to be compared.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::carried::Carried;
+use super::failure::JournalFailure;
+use super::writer::{Ack, Inbox, Op};
+use crate::outcome::{Outcome, OutcomeId};
+
+/// So much may wait for the writer before no more is taken in or sent.
+const BACKLOG: usize = 20_000;
+
+/// A run's side of its journal.
+pub struct Link {
+    path: PathBuf,
+    inbox: Arc<Inbox>,
+    tenant: Option<String>,
+    carried: HashMap<u32, Carried>,
+    /// Places of the input that an earlier run has written down; until they have come again, nothing is sent.
+    earlier_places: u64,
+    /// Whether that was all of the input.
+    input_had_ended: bool,
+    /// Whether all of the input is to be written down before the first request leaves.
+    is_sized: bool,
+    /// The first row that the run has not taken out to send.
+    next_row: u32,
+    /// How many rows the mark is ahead of that.
+    ahead: u32,
+    /// Rows with a smaller number may be sent, or may be when this is written down.
+    asked: u32,
+    /// Rows with a smaller number may be sent.
+    may_send: u32,
+    has_failed: bool,
+    is_closing: bool,
+    is_closed: bool,
+}
+
+/// What earlier runs have written down, as far as a run has to know.
+pub struct Past {
+    /// Places of the input.
+    pub places: u64,
+    /// Whether that was all of the input.
+    pub input_ended: bool,
+    /// What they leave of ids that are sent again.
+    pub carried: HashMap<u32, Carried>,
+}
+
+impl Link {
+    /// A link to the journal at this path. `window` is how many items may be under way at a time.
+    pub fn new(path: &Path, tenant: Option<&str>, past: Past, is_sized: bool, window: usize) -> Self {
+        Self {
+            path: path.to_owned(),
+            inbox: Arc::default(),
+            tenant: tenant.map(str::to_owned),
+            carried: past.carried,
+            earlier_places: past.places,
+            input_had_ended: past.input_ended,
+            is_sized,
+            next_row: 0,
+            ahead: u32::try_from(window).unwrap_or(u32::MAX),
+            asked: 0,
+            may_send: 0,
+            has_failed: false,
+            is_closing: false,
+            is_closed: false,
+        }
+    }
+
+    /// Where the writer finds what is to be written.
+    pub fn inbox(&self) -> Arc<Inbox> {
+        self.inbox.clone()
+    }
+
+    /// The failure of this journal.
+    pub fn failure(&self, why: impl std::fmt::Display) -> JournalFailure {
+        JournalFailure::of(&self.path, why)
+    }
+
+    // ---- the input
+
+    /// Whether a place of the input was written down by an earlier run, so that it only has to be the same.
+    pub const fn is_earlier(&self, place: u64) -> bool {
+        place < self.earlier_places
+    }
+
+    /// Whether every id of the input is in the journal.
+    pub const fn has_whole_input(&self) -> bool {
+        self.input_had_ended
+    }
+
+    /// What is wrong with more input at this place, if anything is.
+    pub fn check_more(&self, place: u64) -> Result<(), JournalFailure> {
+        if self.input_had_ended {
+            let why = format!("its input ended before place {place}, and this one goes on; {OTHER_IDS}");
+            return Err(self.failure(why));
+        }
+        Ok(())
+    }
+
+    /// What is wrong with other input at this place.
+    pub fn differs(&self, place: u64, own: &OutcomeId, given: &str) -> JournalFailure {
+        self.failure(format!(
+            "it has {own} at place {place} of its input, and this one has {given}; {OTHER_IDS}"
+        ))
+    }
+
+    /// What is wrong with an end at this place, if anything is.
+    pub fn check_end(&self, place: u64) -> Result<(), JournalFailure> {
+        if place < self.earlier_places {
+            let places = self.earlier_places;
+            let why = format!("its input has {places} places, and this one ends at {place}; {OTHER_IDS}");
+            return Err(self.failure(why));
+        }
+        Ok(())
+    }
+
+    /// A new row.
+    pub fn add(&self, row: u32, id: OutcomeId) {
+        self.put(Op::Row(row, id));
+    }
+
+    /// A row stands again at this place.
+    pub fn repeat(&self, place: u64, row: u32) {
+        self.put(Op::Repeat(place, row));
+    }
+
+    /// No more input comes.
+    pub fn end_input(&mut self) {
+        if !self.input_had_ended {
+            self.input_had_ended = true;
+            self.put(Op::InputEnded);
+        }
+    }
+
+    // ---- the sending
+
+    /// Whether nothing may be sent yet, after so many places of the input.
+    pub const fn must_wait(&self, places: u64, is_open: bool) -> bool {
+        self.is_earlier(places) || (self.is_sized && is_open)
+    }
+
+    /// Whether the writer is far behind.
+    pub fn is_behind(&self) -> bool {
+        self.inbox.len() > BACKLOG
+    }
+
+    /// How many ids more may be written down now.
+    pub fn room(&self) -> usize {
+        BACKLOG.saturating_sub(self.inbox.len())
+    }
+
+    /// Whether the input is taken in as fast as it can be written down, rather than as fast as it is sent.
+    pub const fn takes_all(&self) -> bool {
+        self.is_sized
+    }
+
+    /// The first row that was not taken out to be sent.
+    pub const fn next_row(&self) -> u32 {
+        self.next_row
+    }
+
+    /// Take the next row out, if it may be sent by now.
+    pub fn take(&mut self, rows: u32) -> Option<u32> {
+        let row = self.next_row;
+        if row >= rows || row >= self.may_send {
+            return None;
+        }
+        self.next_row += 1;
+        Some(row)
+    }
+
+    /// Move the mark ahead, of so many rows.
+    pub fn advance(&mut self, rows: u32) {
+        let wanted = self.next_row.saturating_add(self.ahead).min(rows);
+        // Half a window early, so that nobody waits for the commit; the last rows at once.
+        let is_due = wanted == rows || wanted.saturating_sub(self.asked) >= self.ahead / 2;
+        if wanted > self.asked && is_due {
+            self.asked = wanted;
+            self.put(Op::Mark(wanted));
+        }
+    }
+
+    /// What earlier runs leave of a row; once.
+    pub fn carried(&mut self, row: u32) -> Option<Carried> {
+        self.carried.remove(&row)
+    }
+
+    /// Make sure that the journal is of this tenant. What no token tells is not compared.
+    pub fn admit(&mut self, tenant: Option<&str>) -> Result<(), JournalFailure> {
+        let Some(tenant) = tenant else { return Ok(()) };
+        match &self.tenant {
+            Some(own) if own.eq_ignore_ascii_case(tenant) => {}
+            Some(own) => {
+                return Err(self.failure(format_args!(
+                    "it is of tenant {own}, and the token is of tenant {tenant}; use a credential of the former, or \
+                     another journal"
+                )));
+            }
+            None => {
+                self.tenant = Some(tenant.to_owned());
+                self.put(Op::Tenant(tenant.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    // ---- the outcomes
+
+    /// Hand an outcome over; it comes back when it may be reported.
+    pub fn settle(&self, row: u32, outcome: Outcome, carried: Option<&Carried>) {
+        let (first_sent, replaces) =
+            carried.map_or((None, false), |known| (known.first_sent, known.replaces));
+        self.put(Op::Outcome { row, outcome: Box::new(outcome), first_sent, replaces });
+    }
+
+    /// What the writer says.
+    pub fn hear(&mut self, ack: &Ack) {
+        self.may_send = self.may_send.max(ack.mark);
+        self.has_failed |= ack.failure.is_some();
+        self.is_closed |= ack.is_closed;
+    }
+
+    /// Whether outcomes can still be written.
+    pub const fn is_writable(&self) -> bool {
+        !self.has_failed && !self.is_closing
+    }
+
+    /// The run is over.
+    pub fn close(&mut self, why: String, http_requests: u64, paused: Duration) {
+        if !self.is_closing {
+            self.put(Op::End { why, http_requests, paused, sent_before: self.next_row });
+            self.is_closing = true;
+            self.inbox.close();
+        }
+    }
+
+    /// Whether the journal is closed and unlocked.
+    pub const fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    fn put(&self, op: Op) {
+        if self.is_writable() {
+            self.inbox.put(op);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+const OTHER_IDS: &str = "give the same ids in the same order, or resume() without any, or another journal";
