@@ -95,6 +95,10 @@ enum Meaning {
 /// | a certificate that is not trusted | stops the run at once |
 /// | a batch refused as a whole | its items again, apart from each other |
 ///
+/// After such an attempt, a 400 or 409 may be the doing of that very attempt: the assignment has to be Delivered
+/// (<https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess>), and while it is being reprocessed it
+/// may not be. So it is unknown then. A 403 or 404 speaks of the caller or the id, and holds for the lost attempt too.
+///
 /// What stops a run besides: a refused token, and many items in a row that are forbidden, or are told to wait too
 /// long, before any was accepted (`run::suspicion`).
 const fn meaning(status: u16) -> Meaning {
@@ -151,6 +155,9 @@ impl History {
                 self.answered = true;
                 self.troubled |= answer.status != 429;
                 match meaning(answer.status) {
+                    Meaning::Outcome(Status::Rejected | Status::Failed) if self.lost.is_some() => {
+                        Step::GivenUp(Status::Unknown, format!("after that it was {}", answered(answer)))
+                    }
                     Meaning::Outcome(status) => Step::Settled(status),
                     Meaning::WaitAll => self.again(limits, answer.retry_after, true, jitter),
                     Meaning::WaitSelf => self.again(limits, answer.retry_after, false, jitter),
@@ -214,6 +221,13 @@ impl History {
         };
         Step::Again { wait, everybody }
     }
+}
+
+/// An answer in words.
+fn answered(answer: &ItemAnswer) -> String {
+    let said =
+        [&answer.error.code, &answer.error.message].into_iter().flatten().filter(|text| !text.is_empty());
+    said.fold(format!("answered {}", answer.status), |text, said| format!("{text}, {said}"))
 }
 
 fn attempts(count: u32) -> String {
@@ -318,6 +332,30 @@ mod tests {
         let mut history = History::default();
         history.judge(&failed(true), LIMITS, 1.0);
         assert_eq!(history.judge(&answered(202, None), LIMITS, 1.0), Step::Settled(Status::Accepted));
+    }
+
+    #[test]
+    fn what_the_lost_attempt_itself_may_have_caused_settles_nothing() {
+        for (status, step) in [
+            (400, Step::GivenUp(Status::Unknown, "after that it was answered 400, Busy, Wait.".into())),
+            (409, Step::GivenUp(Status::Unknown, "after that it was answered 409, Busy, Wait.".into())),
+            (410, Step::GivenUp(Status::Unknown, "after that it was answered 410, Busy, Wait.".into())),
+            (403, Step::Settled(Status::Forbidden)),
+            (404, Step::Settled(Status::NotFound)),
+        ] {
+            let error = ErrorBody {
+                code: Some("Busy".into()),
+                message: Some("Wait.".into()),
+                ..ErrorBody::default()
+            };
+            let answer = Attempt::Answered(ItemAnswer { status, error, ..ItemAnswer::default() });
+            let mut history = History::default();
+            history.judge(&failed(true), LIMITS, 1.0);
+            assert_eq!(history.judge(&answer, LIMITS, 1.0), step);
+            let mut history = History::default();
+            history.judge(&failed(false), LIMITS, 1.0);
+            assert!(matches!(history.judge(&answer, LIMITS, 1.0), Step::Settled(_)), "nothing had left");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterator
 
@@ -9,6 +10,9 @@ import pytest
 
 from entra_reprocess import Client
 from entra_reprocess.emulator import Emulator
+
+from .faults import FaultServer
+from .held import CANARY, leaks
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +46,27 @@ def free_port() -> int:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="session")
+def fault_process() -> Iterator[FaultServer]:
+    """One fault server for all tests that ask for `faulty`."""
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def faulty(fault_process: FaultServer) -> FaultServer:
+    """The fault server, as new; it takes the token `CANARY` only."""
+    fault_process.reset(tokens=[CANARY])
+    return fault_process
+
+
+@pytest.fixture
+def nothing_leaks(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """The token shows in no log, however detailed, and in no output of the process."""
+    with caplog.at_level(logging.NOTSET):
+        yield
+    # What the test itself has logged; the handler starts anew for its teardown.
+    logged = (f"{record.getMessage()} {vars(record)}" for record in caplog.get_records("call"))
+    assert leaks(*capfd.readouterr(), *logged) == []

@@ -274,7 +274,8 @@ def broken_invariants(
 ) -> list[str]:
     """What of I1 to I3 does not hold for these unique ids and their outcomes (id to status); empty when all is well.
 
-    An execution that was answered with a whole 4XX or 5XX counts as settled: no client can see through that lie.
+    An execution that was answered with a whole 4XX or 5XX counts as settled: no client can see through that lie. So
+    does one after which the id was answered 403 or 404, if that is what is reported.
     With `interrupted`, ids without an outcome, or reported `not_attempted`, may have been executed.
     """
     expected = set(ids)
@@ -285,7 +286,11 @@ def broken_invariants(
             found.append(f"I2: {each} is reported accepted and was never executed")
         if status in ("accepted", "unknown") or (interrupted and status == "not_attempted"):
             continue
-        denied = {answer.request for answer in record.answers.get(each, ()) if answer.whole and answer.status >= 400}
+        told = [answer for answer in record.answers.get(each, ()) if answer.whole and answer.status >= 400]
+        denied = {answer.request for answer in told}
+        if status in ("forbidden", "not_found"):
+            last = max((answer.request for answer in told if answer.status in (403, 404)), default=-1)
+            denied |= set(range(last))
         if hidden := [n for n in record.executions.get(each, ()) if n not in denied]:
             found.append(f"I3: {each} is reported {status} and was executed by the requests {hidden}")
     return found

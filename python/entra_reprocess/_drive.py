@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ._feed import GRACE, TICK, Feed, Warner, ending_of, raise_interrupted, raise_stopped
+from ._feed import GRACE, TICK, Feed, Teller, Warner, ending_of, raise_interrupted, raise_stopped
 from ._ids import iterate, length_of
 from ._progress import check, meter_for
 
@@ -40,23 +40,22 @@ def collect(
     total = run.places() if resumes else length_of(ids)
     feed = Feed(run, given, sized=total is not None)
     meter = meter_for(progress, total)
+    teller = Teller(run, on_outcome)
     has_callback = on_outcome is not None or callable(progress)
     try:
         with meter:
             for outcomes in _outcomes(run, feed):
-                try:
-                    if on_outcome is not None:
-                        for outcome in outcomes:
-                            on_outcome(outcome)
+                with feed.blaming(has_callback):
+                    teller.tell(outcomes)
                     meter.update(run)
-                except BaseException as error:
-                    feed.blamed = error if has_callback else None
-                    raise
+            with feed.blaming(has_callback):
+                teller.tell_rest(feed.push_more)
+                meter.finish(run)
     except BaseException as error:
         _drain(run, type(error).__name__)
+        teller.tell_rest_after(error, feed.push_more)
         feed.push_rest()
         raise_interrupted(error, ending_of(run).report, is_own=error is feed.blamed, journal=journal)
-    feed.push_rest()
     ending = ending_of(run)
     if ending.why is not None:
         raise_stopped(ending, ending.report, journal)

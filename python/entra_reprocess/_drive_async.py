@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from ._feed import GRACE, TICK, Feed, Warner, ending_of, raise_interrupted, raise_stopped
+from ._feed import GRACE, TICK, Feed, Teller, Warner, ending_of, raise_interrupted, raise_stopped
 from ._ids import iterate, length_of
 from ._progress import check, meter_for
 
@@ -39,22 +39,23 @@ async def collect(
     total = run.places() if resumes else length_of(ids)
     meter = meter_for(progress, total)
     pump = _Pump(run, given, sized=total is not None)
+    teller = Teller(run, on_outcome)
     try:
         with meter:
             async for outcomes in _outcomes(run, pump):
-                if on_outcome is not None:
-                    for outcome in outcomes:
-                        on_outcome(outcome)
+                teller.tell(outcomes)
                 meter.update(run)
+            await pump.end()
+            teller.tell_rest(pump.push_more)
+            meter.finish(run)
     except asyncio.CancelledError:
         await pump.cut_off()
         raise
     except BaseException as error:
         await pump.drain()
+        teller.tell_rest_after(error, pump.push_more)
         pump.push_rest()
         raise_interrupted(error, ending_of(run).report, is_own=True, journal=journal)
-    await pump.end()
-    pump.push_rest()
     ending = ending_of(run)
     if ending.why is not None:
         raise_stopped(ending, ending.report, journal)

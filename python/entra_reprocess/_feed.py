@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from time import monotonic
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ._outcome import Outcome
 
     OnOutcome = Callable[[Outcome], object]
-    """Called once for each different id, in the thread of the caller."""
+    """Called once for each different id, in the thread of the caller, also where the run ends early."""
     Deadline = float | timedelta | None
     """Seconds, or a timedelta, from the call."""
 
@@ -64,6 +65,47 @@ class Warner:
             warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
+class Teller:
+    """Hands outcomes to `on_outcome`, each once; a callback that has raised is not called again."""
+
+    def __init__(self, run: _native.NativeRun, on_outcome: OnOutcome | None) -> None:
+        self._run = run
+        self._on_outcome = on_outcome
+
+    def tell(self, outcomes: list[Outcome]) -> None:
+        """Tell it of these."""
+        callback, self._on_outcome = self._on_outcome, None
+        if callback is not None:
+            for outcome in outcomes:
+                callback(outcome)
+            self._on_outcome = callback
+
+    def tell_rest(self, push_more: Callable[[], bool]) -> None:
+        """After the end: take in what a list still holds, and tell of it, and of what was answered last."""
+        self._tell_taken()
+        while push_more():
+            self._tell_taken()
+
+    def _tell_taken(self) -> None:
+        # Those of earlier runs come a handful at a time.
+        while outcomes := self._run.take():
+            self.tell(outcomes)
+
+    def tell_rest_after(self, error: BaseException, push_more: Callable[[], bool]) -> None:
+        """The same where the run was ended by this exception, which counts for more than one of the callback."""
+        if not isinstance(error, Exception):
+            # Ctrl-C and the like are in a hurry; the report has what is left of the list.
+            push_more = _nothing
+        try:
+            self.tell_rest(push_more)
+        except Exception as later:
+            error.add_note(f"on_outcome raised as well: {later!r}")
+
+
+def _nothing() -> bool:
+    return False
+
+
 class Feed:
     """The input of a run: an iterator that is read only as far ahead as the run has room."""
 
@@ -104,6 +146,15 @@ class Feed:
         self._run.push(chunk)
         if self.exhausted:
             self._run.close_input()
+
+    @contextmanager
+    def blaming(self, has_callback: bool) -> Iterator[None]:
+        """What is raised in here is of a callback, if there is one."""
+        try:
+            yield
+        except BaseException as error:
+            self.blamed = error if has_callback else None
+            raise
 
     def push_more(self) -> bool:
         """After the end: take in some of the ids that a list still holds, so that each gets its outcome.

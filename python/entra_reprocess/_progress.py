@@ -31,14 +31,17 @@ class Meter:
         self._tell = tell
         self._close = close
         self._last = monotonic()
-        self._run: _native.NativeRun | None = None
 
     def update(self, run: _native.NativeRun) -> None:
         """Tell it if it is time."""
-        self._run = run
         now = monotonic()
-        if self._tell is not None and now - self._last >= _INTERVAL:
+        if now - self._last >= _INTERVAL:
             self._last = now
+            self.finish(run)
+
+    def finish(self, run: _native.NativeRun) -> None:
+        """Tell it, whatever the time."""
+        if self._tell is not None:
             done, *rest = run.progress()
             self._tell(done, rest)
 
@@ -48,12 +51,7 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None and self._tell is not None and self._run is not None:
-                done, *rest = self._run.progress()
-                self._tell(done, rest)
-        finally:
-            self._close()
+        self._close()
 
 
 def check(progress: Progress) -> None:

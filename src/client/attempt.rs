@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::Duration;
 use uuid::Uuid;
 
-use super::Client;
+use super::{Client, echo};
 use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
 use crate::graph::batch::{self, PartResult};
@@ -13,7 +13,7 @@ use crate::graph::error::ErrorBody;
 use crate::graph::{listing, retry_after};
 use crate::retry::{Attempt, ItemAnswer};
 use crate::token::{CredentialFailure, Lease, TokenSource};
-use crate::transport::{Answer, Departure, TransportFailure};
+use crate::transport::{Answer, Departure, FailureKind, TransportFailure};
 
 /// What one attempt brought for each of its items, in the order in which they were asked.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Exchange {
     pub near_limit: Option<f64>,
     /// Whether a batch answer held an answer that nobody had asked for.
     pub has_stranger: bool,
+    /// Why there is no other token for the items whose token was refused; all others have their results.
+    pub no_token: Option<CredentialFailure>,
 }
 
 impl Client {
@@ -54,7 +56,20 @@ impl Client {
         if refused.is_empty() || !lease.renewable {
             return Ok(exchange);
         }
-        let lease = self.tokens.renew(&lease, source).await?;
+        let lease = match self.tokens.renew(&lease, source).await {
+            Ok(lease) => lease,
+            Err(failure) if refused.len() == ids.len() => return Err(failure),
+            Err(failure) => {
+                // The other parts of the batch may have been executed, so what they were told has to be kept.
+                for place in refused {
+                    if let Some(slot) = exchange.results.get_mut(place) {
+                        *slot = Attempt::Failed(without_token());
+                    }
+                }
+                exchange.no_token = Some(failure);
+                return Ok(exchange);
+            }
+        };
         let again: Vec<AssignmentId> = refused.iter().filter_map(|place| ids.get(*place).copied()).collect();
         let second = self.exchange(action, &again, alone, &lease, departure).await;
         for (place, result) in refused.into_iter().zip(second.results) {
@@ -87,8 +102,11 @@ impl Client {
             }
         };
         let batched = body.is_some();
-        let answer =
+        let mut answer =
             self.transport.send(method, url, body, &lease.secret, client_request_id, departure).await;
+        if let Ok(answer) = &mut answer {
+            echo::blot_out(answer, &lease.secret);
+        }
         let requests = u64::from(!matches!(&answer, Err(failure) if !failure.left));
         let near_limit = answer.as_ref().ok().and_then(|answer| answer.near_limit);
         let mut has_stranger = false;
@@ -101,7 +119,7 @@ impl Client {
             }
             Ok(answer) => vec![read_plain(action, &answer)],
         };
-        Exchange { client_request_id, results, requests, near_limit, has_stranger }
+        Exchange { client_request_id, results, requests, near_limit, has_stranger, no_token: None }
     }
 
     /// GET a URL once, renewing a refused token as [`Client::attempt`] does. Gives the body of a success too.
@@ -115,10 +133,13 @@ impl Client {
         loop {
             let client_request_id = Uuid::new_v4();
             let departure = Departure::default();
-            let answer = self
+            let mut answer = self
                 .transport
                 .send(Method::GET, url.clone(), None, &lease.secret, client_request_id, &departure)
                 .await;
+            if let Ok(answer) = &mut answer {
+                echo::blot_out(answer, &lease.secret);
+            }
             match answer {
                 Ok(answer) if answer.status == 401 && lease.renewable && !renewed => {
                     lease = self.tokens.renew(&lease, source).await?;
@@ -131,6 +152,14 @@ impl Client {
                 Err(failure) => return Ok((client_request_id, Attempt::Failed(failure), Vec::new())),
             }
         }
+    }
+}
+
+fn without_token() -> TransportFailure {
+    TransportFailure {
+        kind: FailureKind::Withdrawn,
+        left: false,
+        message: "its token was refused (401), and there is no other".into(),
     }
 }
 

@@ -60,6 +60,8 @@ impl Client {
         loop {
             let (client_request_id, attempt, body) =
                 self.get_once(url, source).await.map_err(Failure::Credential)?;
+            // A read that was lost has changed nothing, so it leaves nothing in doubt.
+            history.lost = None;
             match (history.judge(&attempt, self.options.limits, fastrand::f64()), attempt) {
                 (Step::Again { wait, .. }, _) => tokio::time::sleep(wait).await,
                 (Step::Settled(Status::Accepted), _) => return Ok(body),

@@ -164,7 +164,10 @@ fn header(headers: Option<&Map<String, Value>>, name: &str) -> Option<String> {
 
 fn reconcile(first: &PartResult, second: &PartResult) -> PartResult {
     match (first, second) {
-        (PartResult::Answered(a), PartResult::Answered(b)) if a.status == b.status => first.clone(),
+        // Of two that agree, the one that names a wait says more.
+        (PartResult::Answered(a), PartResult::Answered(b)) if a.status == b.status => {
+            if a.retry_after.is_none() { second.clone() } else { first.clone() }
+        }
         _ => PartResult::Unanswered("the batch answer contradicts itself about it"),
     }
 }
@@ -243,6 +246,20 @@ mod tests {
         let thrice = json!({"responses": [
             {"id": "1", "status": 202}, {"id": "1", "status": 404}, {"id": "1", "status": 202}]});
         assert_eq!(statuses(&thrice, 1), [None], "a contradiction is not mended by a third answer");
+    }
+
+    #[test]
+    fn of_two_answers_that_agree_the_wait_is_kept() {
+        let (waits, silent) = (
+            json!({"id": "1", "status": 429, "headers": {"Retry-After": "7"}}),
+            json!({"id": "1", "status": 429}),
+        );
+        for responses in [[&waits, &silent], [&silent, &waits]] {
+            let answer = json!({"responses": responses}).to_string();
+            let parts = read(answer.as_bytes(), 1).unwrap().parts;
+            let PartResult::Answered(part) = &parts[0] else { panic!("answered") };
+            assert_eq!(part.retry_after.as_deref(), Some("7"));
+        }
     }
 
     #[test]

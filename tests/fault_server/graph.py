@@ -26,6 +26,8 @@ CODES = {
     429: "TooManyRequests",
     503: "ServiceUnavailable",
 }
+MOST_MIB = 7  # a client need not read more of an answer than this
+MOST_HEADER = 1 << 14  # bytes, likewise
 DATE = re.compile(r"\{date([+-]\d+)?\}")
 
 
@@ -293,20 +295,29 @@ class Graph:
     # What follows once the answer goes out.
 
     def begin(self, decision: Decision) -> None:
-        """The first byte goes out now, so the waits asked for begin."""
+        """The first byte goes out now."""
         now = time.monotonic()
-        fault = decision.reply.fault
-        heard = fault.cut is None and fault.cut_body is None and not fault.missing
-        date = next((value for name, value in decision.reply.headers if name.lower() == "date"), "")
         for told in decision.told:
             told.row.at = now
             self.record.answers.setdefault(told.assignment, []).append(told.row)
-            # A client that never got the answer cannot know that it is to wait.
-            wait = wait_of(told.retry_after, date) if told.retry_after is not None and heard else None
-            if wait is not None and wait > 0:
-                self.pauses.ask(told.assignment, now, wait)
+
+    def end(self, decision: Decision, whole: bool) -> None:
+        """The last byte went out, so the waits asked for hold, from the first byte on."""
+        date = next((value for name, value in decision.reply.headers if name.lower() == "date"), "")
+        said: dict[str, set[int]] = {}
+        for told in decision.told:
+            told.row.whole = whole
+            said.setdefault(told.assignment, set()).add(told.row.status)
+        fault = decision.reply.fault
+        # A client that never got the answer, or that may not trust it, cannot know that it is to wait.
+        if not whole or fault.pad_mib > MOST_MIB or fault.huge_header > MOST_HEADER:
+            return
+        for told in decision.told:
+            wait = wait_of(told.retry_after, date) if told.retry_after is not None else None
+            if wait is not None and wait > 0 and len(said[told.assignment]) == 1:
+                self.pauses.ask(told.assignment, told.row.at, wait)
                 if self.settings.shared_pause and wait <= self.settings.pause_ceiling:
-                    self.pauses.ask_all(now, wait)
+                    self.pauses.ask_all(told.row.at, wait)
 
 
 def merge(fault: Fault, wire: Fault) -> Fault:

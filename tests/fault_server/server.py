@@ -83,8 +83,8 @@ class Server:
         finally:
             graph.record.in_flight -= 1
             row.sent, row.whole, row.done_at = sent.size, sent.whole, time.monotonic()
-            for told in decision.told if decision is not None else ():
-                told.row.whole = sent.whole
+            if decision is not None:
+                graph.end(decision, sent.whole)
             if not sent.size:
                 row.status = None
         if fault.end == "reset":

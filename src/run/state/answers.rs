@@ -61,6 +61,9 @@ impl State {
             gate.landed(now, sent, landing);
             gate.in_trouble()
         };
+        if let Some(failure) = exchange.no_token {
+            self.stop(StopCause::Credential(failure), now + grace);
+        }
         self.look_for_grounds(&judged, exchange.client_request_id, now + grace);
         let (mut again, mut apart) = (Vec::new(), Vec::new());
         for (item, attempt, step) in judged {
