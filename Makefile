@@ -5,7 +5,7 @@ TOOLS  := .venv/bin
 WHEELS := target/wheels
 SOURCES := $(shell git ls-files Cargo.toml Cargo.lock pyproject.toml README.md 'src/*.rs' 'python/*' 2>/dev/null)
 
-.PHONY: help demo test check soak contract format docs wheel clean
+.PHONY: help demo test check soak contract deny fuzz format docs wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,12 @@ soak: wheel ## the long repetitions, under one Python
 contract: wheel ## emulator and client against the published OpenAPI, and under Microsoft's SDKs (hundreds of MB)
 	$(PYTHON) scripts/test_wheel.py $(WHEELS) --group contract
 	$(PYTHON) scripts/test_wheel.py $(WHEELS) --group sdk
+
+# The advisories are fetched from GitHub: without a network, `make deny DENY="bans licenses sources"`.
+DENY ?= advisories bans licenses sources
+deny: ## licences, duplicates, sources and advisories of the dependencies; needs cargo-deny
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
+	cargo deny --locked check $(DENY)
 
 format: .venv/ready ## write the formats that check asks for
 	cargo fmt
