@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use entra_reprocess::transport::{
-    Answer, Departure, FailureKind, Transport, TransportFailure, TransportOptions,
+    Answer, Departure, FailureKind, Request, Transport, TransportFailure, TransportOptions,
 };
 use h2::server::Connection;
 use h2::{Reason, server::SendResponse};
@@ -98,9 +98,14 @@ impl Server {
     }
 
     async fn post(&self, transport: &Transport) -> Result<Answer, TransportFailure> {
-        let id = uuid::Uuid::new_v4();
-        let (url, token, departure) = (self.origin.clone(), "token".into(), Departure::default());
-        transport.send(Method::POST, url, None, &token, id, &departure).await
+        let request = Request {
+            method: Method::POST,
+            url: self.origin.clone(),
+            body: None,
+            items: 1,
+            client_request_id: uuid::Uuid::new_v4(),
+        };
+        transport.send(request, &"token".into(), &Departure::default()).await
     }
 
     fn seen(&self) -> (usize, usize) {

@@ -9,6 +9,7 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from . import _logging
 from ._errors import RunInterrupted, RunStoppedError
 from ._report import Report
 
@@ -47,14 +48,15 @@ def seconds_of(deadline: Deadline) -> float | None:
 
 
 class Warner:
-    """Passes on what a run warns of, each text once."""
+    """Passes on what a run warns of, each text once, and what it logs."""
 
     def __init__(self, run: _native.NativeRun) -> None:
         self._run = run
         self._told = 0
 
     def update(self) -> None:
-        """Warn of what is new."""
+        """Warn of what is new, and log it."""
+        self._run.log()
         texts = self._run.warnings()
         new, self._told = texts[self._told :], len(texts)
         for text in new:
@@ -138,6 +140,7 @@ def raise_interrupted(error: BaseException, report: Report | None) -> NoReturn:
         RunStoppedError: For any other exception of the ids or of a callback.
     """
     known = f": {report!r}" if report is not None else ""
+    _logging.warn(f"the run stopped on {type(error).__name__}{known}")
     if isinstance(error, KeyboardInterrupt):
         raise RunInterrupted(f"interrupted{known}", report=report) from None
     if not isinstance(error, Exception):
@@ -153,4 +156,6 @@ def raise_stopped(ending: Ending, report: Report | None) -> NoReturn:
         RunStoppedError: Always; its cause is what stopped the run.
     """
     known = f": {report!r}" if report is not None else ""
-    raise RunStoppedError(f"the run stopped, {ending.why}{known}", report=report) from ending.cause
+    text = f"the run stopped, {ending.why}{known}"
+    _logging.warn(text)
+    raise RunStoppedError(text, report=report) from ending.cause

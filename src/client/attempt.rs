@@ -13,7 +13,7 @@ use crate::graph::error::ErrorBody;
 use crate::graph::{listing, retry_after};
 use crate::retry::{Attempt, ItemAnswer};
 use crate::token::{CredentialFailure, Lease, TokenSource};
-use crate::transport::{Answer, Departure, TransportFailure};
+use crate::transport::{Answer, Departure, Request, TransportFailure};
 
 /// What one attempt brought for each of its items, in the order in which they were asked.
 #[derive(Debug)]
@@ -87,8 +87,8 @@ impl Client {
             }
         };
         let batched = body.is_some();
-        let answer =
-            self.transport.send(method, url, body, &lease.secret, client_request_id, departure).await;
+        let request = Request { method, url, body, items: ids.len(), client_request_id };
+        let answer = self.transport.send(request, &lease.secret, departure).await;
         let requests = u64::from(!matches!(&answer, Err(failure) if !failure.left));
         let near_limit = answer.as_ref().ok().and_then(|answer| answer.near_limit);
         let mut has_stranger = false;
@@ -115,10 +115,9 @@ impl Client {
         loop {
             let client_request_id = Uuid::new_v4();
             let departure = Departure::default();
-            let answer = self
-                .transport
-                .send(Method::GET, url.clone(), None, &lease.secret, client_request_id, &departure)
-                .await;
+            let request =
+                Request { method: Method::GET, url: url.clone(), body: None, items: 0, client_request_id };
+            let answer = self.transport.send(request, &lease.secret, &departure).await;
             match answer {
                 Ok(answer) if answer.status == 401 && lease.renewable && !renewed => {
                     lease = self.tokens.renew(&lease, source).await?;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use super::log::NativeLog;
 use super::report::NativeReport;
 use super::{convert, errors, runtime};
 use crate::client::SharedClient;
 use crate::graph::action::Action;
+use crate::log;
 use crate::run::{Mode, News, Run};
 use crate::token::TokenSource;
 
@@ -20,6 +22,7 @@ pub struct NativeRun {
     pid: u32,
     /// Not dropped in a forked child, where another thread may have held its lock for ever.
     run: ManuallyDrop<Arc<Run>>,
+    log: NativeLog,
 }
 
 impl NativeRun {
@@ -32,8 +35,10 @@ impl NativeRun {
         mode: Mode,
         deadline: Option<Duration>,
     ) -> PyResult<Self> {
-        let run = Arc::new(Run::start(&runtime::handle(py)?, client, action, source, mode, deadline));
-        Ok(Self { pid: std::process::id(), run: ManuallyDrop::new(run) })
+        let (runtime, log) = (runtime::handle(py)?, NativeLog::new(py)?);
+        let start = || Arc::new(Run::start(&runtime, client, action, source, mode, deadline));
+        let run = log::start(log.sink(), start);
+        Ok(Self { pid: std::process::id(), run: ManuallyDrop::new(run), log })
     }
 
     fn run(&self) -> PyResult<&Arc<Run>> {
@@ -110,6 +115,12 @@ impl NativeRun {
         Ok(self.run()?.warnings())
     }
 
+    /// Log what happened since the last time.
+    fn log(&self, py: Python<'_>) -> PyResult<()> {
+        self.run()?;
+        self.log.flush(py)
+    }
+
     /// Send nothing more; what is under way may take this many seconds.
     fn stop(&self, why: &str, grace: f64) -> PyResult<()> {
         self.run()?.stop(why, Duration::try_from_secs_f64(grace).unwrap_or_default());
@@ -119,6 +130,7 @@ impl NativeRun {
     /// `(report, why it stopped against the caller's wish, the exception behind it)`; once, when the run has ended.
     fn finish(&self, py: Python<'_>) -> PyResult<(NativeReport, Option<String>, Option<PyErr>)> {
         let finished = self.run()?.finish();
+        self.log.flush(py)?;
         let why =
             finished.stop.as_ref().filter(|cause| !cause.is_expected()).map(crate::run::StopCause::text);
         let cause = finished.stop.as_ref().and_then(|cause| errors::stop_cause(py, cause));

@@ -12,6 +12,7 @@ use super::state::Next;
 use super::stop::StopCause;
 use crate::client::{Exchange, SharedClient};
 use crate::graph::action::Action;
+use crate::log;
 use crate::token::{CredentialFailure, TokenSource};
 
 /// How long requests under way may still take once the sending has ended.
@@ -32,9 +33,9 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
             Next::Finished => break,
             Next::Send { flight, ids, alone, departure } => {
                 let (client, source) = (client.clone(), source.clone());
-                let task = air
-                    .tasks
-                    .spawn(async move { client.attempt(action, &ids, alone, &*source, &departure).await });
+                let task = air.tasks.spawn(log::inherit(async move {
+                    client.attempt(action, &ids, alone, &*source, &departure).await
+                }));
                 air.flights.insert(task.id(), flight);
             }
             Next::Wait(until) => tokio::select! {

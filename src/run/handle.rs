@@ -16,6 +16,7 @@ use super::stop::StopCause;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::client::SharedClient;
 use crate::graph::action::Action;
+use crate::log;
 use crate::outcome::{Counts, Outcome};
 use crate::token::TokenSource;
 
@@ -126,7 +127,7 @@ impl Run {
             changed_async: Notify::new(),
             pushed: Notify::new(),
         });
-        runtime.spawn(engine::drive(client, action, source, shared.clone()));
+        runtime.spawn(log::inherit(engine::drive(client, action, source, shared.clone())));
         Self { shared, started }
     }
 

@@ -8,12 +8,12 @@ mod trust;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -21,6 +21,7 @@ use uuid::Uuid;
 pub use departure::Departure;
 pub use failure::{FailureKind, TransportFailure};
 
+use crate::log::{self, Level};
 use crate::text::shorten;
 use pool::Pool;
 
@@ -40,6 +41,21 @@ pub struct TransportOptions {
     pub proxy: Option<SecretString>,
     /// A PEM file in place of the system's trust store.
     pub ca_bundle: Option<PathBuf>,
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where to; the caller has checked that its origin is the endpoint's.
+    pub url: Url,
+    /// JSON, or nothing.
+    pub body: Option<Vec<u8>>,
+    /// Assignments that it is about.
+    pub items: usize,
+    /// Our id of it, which the service repeats.
+    pub client_request_id: Uuid,
 }
 
 /// What an answer was made of, as far as anyone here needs it.
@@ -90,13 +106,11 @@ impl Transport {
     /// Send once. A POST without a body says `Content-Length: 0`, since a service may answer 411 otherwise.
     pub async fn send(
         &self,
-        method: Method,
-        url: Url,
-        body: Option<Vec<u8>>,
+        request: Request,
         token: &SecretString,
-        client_request_id: Uuid,
         departure: &Departure,
     ) -> Result<Answer, TransportFailure> {
+        let Request { method, url, body, items, client_request_id } = request;
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, bearer(token)?);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -114,11 +128,20 @@ impl Transport {
         if !departure.leave() {
             return Err(TransportFailure::withdrawn());
         }
-        let request = self.pool.client().request(method, url).headers(headers);
+        let request = self.pool.client().request(method.clone(), url.clone()).headers(headers);
         let request = match body {
             Some(body) => request.body(body),
             None => request,
         };
+        let started = Instant::now();
+        let result = self.exchange(request).await;
+        if log::wants(Level::Debug) {
+            log::exchange(method, &url, items, &result, client_request_id, started.elapsed());
+        }
+        result
+    }
+
+    async fn exchange(&self, request: RequestBuilder) -> Result<Answer, TransportFailure> {
         let response = request.send().await.map_err(|err| self.explain(err))?;
         self.has_answered.store(true, Ordering::Relaxed);
         self.pool.answered(response.status());
