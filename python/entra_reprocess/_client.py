@@ -12,6 +12,7 @@ from ._feed import seconds_of
 from ._ids import length_of
 from ._options import checked
 from ._progress import meter_for
+from ._secret import hide
 
 if TYPE_CHECKING:
     import os
@@ -84,6 +85,8 @@ class Client:
         proxy: str | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
+        # From here on no traceback shows them.
+        credential, proxy, base_url = hide(credential), hide(proxy), hide(base_url)
         options = checked(
             {
                 "cloud": cloud,
@@ -278,4 +281,6 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._native.describe()}>"
+        # A traceback with locals asks for it also where the constructor has failed.
+        native: _native.NativeClient | None = getattr(self, "_native", None)
+        return f"<{type(self).__name__} {native.describe() if native is not None else 'that was not made'}>"

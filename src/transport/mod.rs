@@ -208,13 +208,43 @@ impl Transport {
 }
 
 fn bearer(token: &SecretString) -> Result<HeaderValue, TransportFailure> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
-        TransportFailure {
-            kind: FailureKind::Protocol,
-            left: false,
-            message: "the token holds characters that no HTTP header may have".into(),
-        }
+    // Overwritten in memory when it is dropped, as the token itself is.
+    let text = SecretString::from(format!("Bearer {}", token.expose_secret()));
+    let mut value = HeaderValue::from_str(text.expose_secret()).map_err(|_| TransportFailure {
+        kind: FailureKind::Protocol,
+        left: false,
+        message: "the token holds characters that no HTTP header may have".into(),
     })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_debug_text_shows_a_secret() {
+        let options = TransportOptions {
+            https_only: true,
+            concurrency: 1,
+            timeout: Duration::from_secs(1),
+            proxy: Some("http://user:canary@127.0.0.1:1".into()),
+            ca_bundle: None,
+        };
+        let header = bearer(&"canary".into()).unwrap();
+        for text in [
+            format!("{options:?}"),
+            format!("{header:?}"),
+            format!("{:?}", HeaderMap::from_iter([(AUTHORIZATION, header)])),
+        ] {
+            assert!(!text.contains("canary"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_not_repeated() {
+        let refused = bearer(&"canary\r\nX: 1".into()).unwrap_err();
+        assert!(!refused.left && !format!("{refused} {refused:?}").contains("canary"));
+    }
 }
