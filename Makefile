@@ -42,6 +42,17 @@ deny: ## licences, duplicates, sources and advisories of the dependencies; needs
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
 	cargo deny --locked check $(DENY)
 
+# Stable Rust lends libFuzzer its coverage when told to; without a sanitizer no nightly runtime is needed.
+FUZZ_SECONDS ?= 600
+fuzz: ## each fuzz target for FUZZ_SECONDS (600); needs cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked" >&2; exit 1; }
+	@cd fuzz && for target in $$(cargo fuzz list); do \
+		echo "--- $$target"; \
+		mkdir -p corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target corpus/$$target seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 -verbosity=0 || exit 1; \
+	done
+
 format: .venv/ready ## write the formats that check asks for
 	cargo fmt
 	$(TOOLS)/ruff format

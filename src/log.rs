@@ -13,13 +13,10 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 use uuid::Uuid;
 
-use crate::text::shorten;
 use crate::transport::{Answer, TransportFailure};
 
 /// Records that wait at the most; what is told beyond that is counted only.
 const CAPACITY: usize = 1_000;
-/// The longest id of a service that is passed on.
-const LONGEST_ID: usize = 100;
 
 /// How much a record matters, in the numbers of Python's `logging`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,13 +167,12 @@ pub fn exchange(
     client_request_id: Uuid,
     took: Duration,
 ) {
-    let request_id = result.as_ref().ok().and_then(|answer| answer.request_id.as_deref());
     tell(Record::Exchange(Exchange {
         method,
         route: route(url),
         items,
         result: result.as_ref().map(|answer| answer.status).map_err(|failure| failure.message.clone()),
-        request_id: request_id.map(|id| shorten(id, LONGEST_ID)),
+        request_id: result.as_ref().ok().and_then(|answer| answer.request_id.clone()),
         client_request_id,
         took,
     }));

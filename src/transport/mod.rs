@@ -22,7 +22,7 @@ pub use departure::Departure;
 pub use failure::{FailureKind, TransportFailure};
 
 use crate::log::{self, Level};
-use crate::text::shorten;
+use crate::text::{shorten, shorten_id};
 use pool::Pool;
 
 /// The largest answer that is read. A full batch answer is some tens of kilobytes.
@@ -154,7 +154,7 @@ impl Transport {
         };
         let mut answer = Answer {
             status: response.status().as_u16(),
-            request_id: text("request-id"),
+            request_id: text("request-id").map(|id| shorten_id(&id)),
             date: text("date"),
             retry_after: text("retry-after"),
             near_limit: text("x-ms-throttle-limit-percentage").and_then(|share| share.trim().parse().ok()),
