@@ -76,6 +76,7 @@ clean: ## remove what was made
 $(WHEELS)/stamp: .venv/ready $(SOURCES)
 	rm -rf $(WHEELS)
 	$(TOOLS)/maturin build --quiet --release --locked --out $(WHEELS)
+	$(TOOLS)/python scripts/sbom.py $(WHEELS)
 	@touch $@
 
 .venv/installed: $(WHEELS)/stamp
