@@ -13,6 +13,7 @@ from ._ids import length_of, refuse_lookalikes
 from ._journal import setup_of
 from ._options import checked
 from ._pickling import carried_credential, carried_options, rebuild
+from ._secret import hide
 
 if TYPE_CHECKING:
     import os
@@ -77,6 +78,8 @@ class AsyncClient:
         proxy: str | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
+        # From here on no traceback shows them.
+        credential, proxy, base_url = hide(credential), hide(proxy), hide(base_url)
         options = checked(
             {
                 "cloud": cloud,
@@ -207,7 +210,9 @@ class AsyncClient:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._native.describe()}>"
+        # A traceback with locals asks for it also where the constructor has failed.
+        native: _native.NativeClient | None = getattr(self, "_native", None)
+        return f"<{type(self).__name__} {native.describe() if native is not None else 'that was not made'}>"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Configuration travels, secrets do not: see `_pickling`.

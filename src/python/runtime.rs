@@ -16,6 +16,9 @@ use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{ContextExt, JoinError, Runtime, future_into_py_with_locals};
 use tokio::runtime::Handle;
 
+use super::log::NativeLog;
+use crate::log;
+
 /// How often a waiting call looks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
 /// How long interpreter exit waits for threads that are inside a credential.
@@ -126,14 +129,16 @@ impl Drop for Visit {
     }
 }
 
-/// Wait for a future without holding the interpreter. Ctrl-C drops the future and is raised.
+/// Wait for a future without holding the interpreter, and log what it tells. Ctrl-C drops the future and is raised.
 ///
 /// The future runs on the runtime's threads, not on this one, so this works inside a running event loop too.
 pub fn wait<T: Send + 'static>(
     py: Python<'_>,
+    log: &NativeLog,
     future: impl Future<Output = T> + Send + 'static,
 ) -> PyResult<T> {
     let (sender, mut receiver) = mpsc::sync_channel(1);
+    let future = log::to(log.sink(), future);
     let task = handle(py)?.spawn(async move {
         // Nobody may be listening any more, after a Ctrl-C.
         let _ = sender.send(future.await);
@@ -141,6 +146,7 @@ pub fn wait<T: Send + 'static>(
     loop {
         let (received, back) = detached(py, move || (receiver.recv_timeout(TICK), receiver));
         receiver = back;
+        log.flush(py).inspect_err(|_| task.abort())?;
         match received {
             Ok(value) => return Ok(value),
             Err(mpsc::RecvTimeoutError::Timeout) => py.check_signals().inspect_err(|_| task.abort())?,
@@ -154,6 +160,20 @@ pub fn wait<T: Send + 'static>(
 /// The event loop and context of the running coroutine.
 pub fn locals(py: Python<'_>) -> PyResult<TaskLocals> {
     TaskLocals::with_running_loop(py)?.copy_context(py)
+}
+
+/// The same for a call that logs: on the event loop, before whoever awaits it goes on.
+pub fn logged_future<'py, T>(
+    py: Python<'py>,
+    work: impl Future<Output = PyResult<T>> + Send + 'static,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    T: for<'a> IntoPyObject<'a> + Send + 'static,
+{
+    let log = NativeLog::new(py)?;
+    let future = future(py, locals(py)?, log::to(log.sink(), work))?;
+    future.call_method1("add_done_callback", (log,))?;
+    Ok(future)
 }
 
 /// An `asyncio.Future` for a Rust future; cancelling the one drops the other.
