@@ -44,6 +44,8 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// `x-ms-throttle-limit-percentage`: how much of a limit is used up, sent above 0.8 only.
     pub near_limit: Option<f64>,
+    /// `WWW-Authenticate`, as sent; several are one list.
+    pub challenge: Option<String>,
     /// `Content-Type`, as sent.
     pub content_type: Option<String>,
     /// The body, whole.
@@ -205,6 +207,7 @@ impl Transport {
             date: text("date"),
             retry_after: text("retry-after"),
             near_limit: text("x-ms-throttle-limit-percentage").and_then(|share| share.trim().parse().ok()),
+            challenge: list(response.headers(), "www-authenticate"),
             content_type: text("content-type"),
             body: Vec::new(),
         };
@@ -256,6 +259,12 @@ impl Transport {
         };
         TransportFailure { kind, left, message }
     }
+}
+
+/// All headers of a name as one, which means the same (<https://www.rfc-editor.org/rfc/rfc9110#section-5.3>).
+fn list(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 fn bearer(token: &SecretString) -> Result<HeaderValue, TransportFailure> {

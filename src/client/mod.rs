@@ -3,6 +3,7 @@
 mod attempt;
 mod listing;
 mod one;
+mod renewal;
 mod slot;
 
 use std::sync::{Arc, Mutex};
@@ -80,7 +81,7 @@ impl Client {
     /// Set a client up; nothing is sent yet.
     pub fn new(options: Options) -> Result<Self, String> {
         let transport = Transport::new(&options.transport, &options.endpoint.batch())?;
-        let tokens = TokenCache::new(options.scope.clone());
+        let tokens = TokenCache::new(options.scope.clone(), options.endpoint.cloud());
         let gate = || {
             let concurrency = options.transport.concurrency;
             Arc::new(Mutex::new(Gate::new(Pace::new(options.batch_size, concurrency, options.rate))))
@@ -92,6 +93,11 @@ impl Client {
     /// The options in use.
     pub const fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The tenant of the token in use, once there is one that says so.
+    pub fn tenant(&self) -> Option<String> {
+        self.tokens.tenant()
     }
 
     /// What all calls of this kind pass.

@@ -166,11 +166,20 @@ mod tests {
             (format!("Bearer claims=\"{plain}\", error=\"insufficient_claims\""), "another order"),
             (format!("bearer CLAIMS=\"{plain}\",Error=insufficient_claims"), "case, no blank, no quotes"),
             (format!("Bearer claims={plain}"), "neither quotes nor error"),
-            (format!("Bearer  claims = \"{plain}\" ,, error = \"insufficient_claims\" ,"), "odd blanks and commas"),
-            (format!("Negotiate, Basic realm=\"a, Bearer b\", Bearer claims=\"{plain}\""), "several challenges"),
+            (
+                format!("Bearer  claims = \"{plain}\" ,, error = \"insufficient_claims\" ,"),
+                "odd blanks and commas",
+            ),
+            (
+                format!("Negotiate, Basic realm=\"a, Bearer b\", Bearer claims=\"{plain}\""),
+                "several challenges",
+            ),
             (format!("NTLM TlRMTVNTUAAB/+==, Bearer claims=\"{plain}\""), "behind one with base64"),
             (format!("Bearer claims=\"{plain}\", PoP nonce=\"x\", claims=\"bm8=\""), "before another scheme"),
-            (format!("Bearer error=\"invalid_token\", Bearer claims=\"{plain}\""), "the second of two bearers"),
+            (
+                format!("Bearer error=\"invalid_token\", Bearer claims=\"{plain}\""),
+                "the second of two bearers",
+            ),
             (format!("Bearer realm=\"say \\\"claims=\\\\\\\"\", claims=\"{plain}\""), "escaped quotes"),
             (format!("Bearer claims=\"{plain}"), "quotes that are never closed"),
         ] {

@@ -37,6 +37,11 @@ impl Endpoint {
         self.origin.scheme() == "https"
     }
 
+    /// The cloud whose Graph this is; `None` for any other host.
+    pub fn cloud(&self) -> Option<Cloud> {
+        Cloud::ALL.into_iter().find(|cloud| self.origin.as_str().trim_end_matches('/') == cloud.origin())
+    }
+
     /// The URL of an action on one assignment.
     pub fn action(&self, action: Action, id: AssignmentId) -> Url {
         self.versioned(&action.path(self.version, id))
@@ -123,6 +128,21 @@ mod tests {
             endpoint("http://[::1]:8080/").unwrap().batch().to_string(),
             "http://[::1]:8080/beta/$batch"
         );
+    }
+
+    #[test]
+    fn the_cloud_is_that_of_the_host_not_of_the_option() {
+        for cloud in Cloud::ALL {
+            assert_eq!(Endpoint::new(cloud, None, ApiVersion::V1).unwrap().cloud(), Some(cloud));
+            assert_eq!(endpoint(cloud.origin()).unwrap().cloud(), Some(cloud));
+            assert_eq!(
+                endpoint(&format!("{}:443/", cloud.origin().to_uppercase())).unwrap().cloud(),
+                Some(cloud)
+            );
+        }
+        for other in ["https://graph.example", "http://127.0.0.1:1", "https://graph.microsoft.com:8443"] {
+            assert_eq!(endpoint(other).unwrap().cloud(), None, "{other}");
+        }
     }
 
     #[test]

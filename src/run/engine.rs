@@ -34,7 +34,7 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
                 let (client, source) = (client.clone(), source.clone());
                 let task = air
                     .tasks
-                    .spawn(async move { client.attempt(action, &ids, alone, &*source, &departure).await });
+                    .spawn(async move { client.attempt(action, &ids, alone, &source, &departure).await });
                 air.flights.insert(task.id(), flight);
             }
             Next::Wait(until) => tokio::select! {
