@@ -501,7 +501,8 @@ mod tests {
             cache.get(&asked).await.unwrap();
             pass(0.1).await;
         }
-        assert!((12..=17).contains(&source.asked()), "{}", source.asked());
+        // Whole seconds leave 4 to 5 s of it, three quarters of which are used.
+        assert!((12..=21).contains(&source.asked()), "{}", source.asked());
     }
 
     #[tokio::test(start_paused = true)]
