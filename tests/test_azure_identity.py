@@ -27,6 +27,7 @@ from entra_reprocess import (
     CredentialError,
     PermissionDeniedError,
     RunStoppedError,
+    Status,
 )
 from entra_reprocess.emulator import EMULATOR_SECRET, Emulator
 
@@ -80,19 +81,19 @@ def by_certificate(graph: Emulator, pem: bytes, kind: Any = azure.identity) -> A
     return kind.CertificateCredential(graph.tenant_id, graph.client_id, certificate_data=pem, **at(graph))
 
 
-def reprocess_all(graph: Emulator, credential: Any, **options: Any) -> dict[str, int]:
+def reprocess_all(graph: Emulator, credential: Any, **options: Any) -> dict[Status, int]:
     with credential, Client(credential, base_url=graph.url, ca_bundle=graph.ca_bundle, **options) as client:
         assert client.reprocess(graph.ids[0]).ok
-        return {**client.reprocess_many(graph.ids).counts}
+        return client.reprocess_many(graph.ids).counts
 
 
-async def reprocess_all_async(graph: Emulator, credential: Any, **options: Any) -> dict[str, int]:
+async def reprocess_all_async(graph: Emulator, credential: Any, **options: Any) -> dict[Status, int]:
     async with (
         credential,
         AsyncClient(credential, base_url=graph.url, ca_bundle=graph.ca_bundle, **options) as client,
     ):
         assert (await client.reprocess(graph.ids[0])).ok
-        return {**(await client.reprocess_many(graph.ids)).counts}
+        return (await client.reprocess_many(graph.ids)).counts
 
 
 def test_a_secret_and_a_certificate(tenant: Callable[..., Emulator], certificate: tuple[str, bytes]) -> None:
@@ -176,12 +177,12 @@ def test_a_challenge_is_answered_by_a_token_with_its_claims(tenant: Callable[...
 def test_a_challenge_in_the_asynchronous_client(tenant: Callable[..., Emulator]) -> None:
     graph = tenant(1000)
 
-    async def main() -> dict[str, int]:
+    async def main() -> dict[Status, int]:
         credential = secret(graph, azure.identity.aio)
         async with credential, AsyncClient(credential, base_url=graph.url, ca_bundle=graph.ca_bundle) as client:
             await client.reprocess(graph.ids[0])
             graph.revoke_tokens(challenge=True)
-            return {**(await client.reprocess_many(graph.ids)).counts}
+            return (await client.reprocess_many(graph.ids)).counts
 
     assert asyncio.run(main())["accepted"] == 1000
     assert "nbf" in json.loads(graph.sign_ins[1].claims or "")["access_token"]
@@ -223,7 +224,7 @@ def test_a_run_outlives_its_tokens(tenant: Callable[..., Emulator]) -> None:
 def test_a_run_outlives_its_tokens_in_the_asynchronous_client(tenant: Callable[..., Emulator]) -> None:
     graph = tenant(600, token_life=5)
 
-    async def main() -> dict[str, int]:
+    async def main() -> dict[Status, int]:
         return await reprocess_all_async(graph, secret(graph, azure.identity.aio), rate=40)
 
     assert asyncio.run(main())["accepted"] == 600
