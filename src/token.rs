@@ -232,8 +232,10 @@ impl Shared {
         // The wall clock is read once, here; from then on the monotonic clock counts, so a jump changes nothing.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let claims = Claims::read(token.secret.expose_secret());
+        // Makers of simple credentials write 0 where they do not know.
+        let expires_on = token.expires_on.filter(|at| *at > 0);
         // What the source says of the end goes by this machine's clock, what the token says by another one.
-        let end = token.expires_on.or_else(|| claims.as_ref().and_then(Claims::expires_on));
+        let end = expires_on.or_else(|| claims.as_ref().and_then(Claims::expires_on));
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let objection = claims.as_ref().and_then(|claims| claims.objection(self.cloud));
         if let Some(message) = objection.or_else(|| claims::expired(end, seconds)) {
@@ -241,7 +243,7 @@ impl Shared {
         }
         let at = Instant::now();
         let term = token.renewable.then(|| {
-            let Term { refresh, end } = term(token.expires_on, token.refresh_on, now);
+            let Term { refresh, end } = term(expires_on, token.refresh_on, now);
             Term { refresh: at + refresh, end: at + end }
         });
         let mut kept = self.kept();
@@ -594,6 +596,7 @@ mod tests {
             (jwt("{\"aud\":\"https://graph.microsoft.us\"}"), None, None, None),
             (old.clone(), None, None, Some("expired")),
             ("opaque".to_owned(), Some(hour_ago), None, Some("expired")),
+            ("opaque".to_owned(), Some(0), None, None),
             // The source goes by the clock of this machine, which may be wrong.
             (old, Some(unix() + 3_600), None, None),
         ] {
