@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import time
@@ -14,7 +15,9 @@ from typing import Any
 
 import azure.identity
 import azure.identity.aio
+import jwt
 import pytest
+import requests
 from azure.core.exceptions import ClientAuthenticationError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -153,6 +156,94 @@ def test_who_cannot_sign_in_sends_nothing(tenant: Callable[..., Emulator]) -> No
     assert graph.counters["http_requests"] == 0
     assert graph.counters["sign_ins_refused"] >= 4
     assert graph.sign_ins == []
+
+
+def assertion(graph: Emulator, pem: bytes, *, thumbprint: str = "x5t#S256", alg: str = "PS256", **claims: Any) -> str:
+    """What a client shows instead of a secret; right unless told otherwise."""
+    read = x509.load_pem_x509_certificate(pem)
+    print_of = read.fingerprint(hashes.SHA256() if thumbprint == "x5t#S256" else hashes.SHA1())
+    right = {
+        "aud": f"{graph.url}/{graph.tenant_id}/oauth2/v2.0/token",
+        "iss": graph.client_id,
+        "sub": graph.client_id,
+        "exp": time.time() + 600,
+        "nbf": time.time(),
+    }
+    headers = {thumbprint: base64.urlsafe_b64encode(print_of).decode().rstrip("=")}
+    key = serialization.load_pem_private_key(pem, None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return jwt.encode({**right, **claims}, key, alg, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "number"),
+    [
+        ({}, None),
+        ({"alg": "RS256", "thumbprint": "x5t"}, None),
+        ({"alg": "PS384"}, 700027),
+        ({"thumbprint": "kid"}, 700027),
+        ({"aud": "https://login.microsoftonline.com/common/oauth2/v2.0/token"}, 50027),
+        ({"iss": "somebody"}, 50027),
+        ({"sub": "somebody"}, 50027),
+        ({"exp": 1_000_000_000}, 700024),
+        ({"nbf": 4_000_000_000}, 700024),
+    ],
+)
+def test_assertions_are_checked(
+    tenant: Callable[..., Emulator], certificate: tuple[str, bytes], wrong: dict[str, Any], number: int | None
+) -> None:
+    graph = tenant()
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": graph.client_id,
+        "scope": "https://graph.microsoft.com/.default",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": assertion(graph, certificate[1], **wrong),
+    }
+    answer = requests.post(
+        f"{graph.url}/{graph.tenant_id}/oauth2/v2.0/token", form, verify=str(graph.ca_bundle), timeout=10
+    )
+    if number is None:
+        assert answer.json()["token_type"] == "Bearer"
+        claims = jwt.decode(answer.json()["access_token"], options={"verify_signature": False})
+        assert claims["appidacr"] == "2"
+    else:
+        assert answer.status_code == 401
+        assert answer.json()["error_codes"] == [number]
+
+
+def test_tokens_look_like_those_of_graph_and_are_signed(tenant: Callable[..., Emulator]) -> None:
+    graph = tenant(roles=["a", "b"])
+    token = secret(graph).get_token("https://graph.microsoft.com/.default", enable_cae=True).token
+    keys = requests.get(f"{graph.url}/{graph.tenant_id}/discovery/v2.0/keys", verify=str(graph.ca_bundle), timeout=10)
+    key = jwt.PyJWK(keys.json()["keys"][0])
+    claims = jwt.decode(token, key, ["RS256"], audience="https://graph.microsoft.com")
+    assert (claims["tid"], claims["appid"], claims["roles"]) == (graph.tenant_id, graph.client_id, ["a", "b"])
+    assert (claims["ver"], claims["idtyp"], claims["appidacr"]) == ("1.0", "app", "1")
+    assert claims["exp"] - claims["iat"] == 3599
+    assert claims["nbf"] == claims["iat"] <= time.time()
+    assert claims["iss"] == f"https://sts.windows.net/{graph.tenant_id}/"
+    assert claims["xms_cc"] == ["CP1"]
+
+
+def test_a_sign_in_host_that_is_not_trusted(tenant: Callable[..., Emulator]) -> None:
+    graph = tenant()
+    credential = azure.identity.ClientSecretCredential(
+        graph.tenant_id,
+        graph.client_id,
+        EMULATOR_SECRET,
+        authority=graph.url,
+        disable_instance_discovery=True,
+        retry_total=0,
+    )
+    client = Client(credential, base_url=graph.url, ca_bundle=graph.ca_bundle)
+    with pytest.raises(RunStoppedError) as stopped:
+        client.reprocess_many(graph.ids)
+    assert isinstance(stopped.value.__cause__, CredentialError)
+    assert stopped.value.report is not None
+    assert stopped.value.report.counts["not_attempted"] == 100
+    assert graph.counters["tls_failures"] > 0
+    assert graph.counters["http_requests"] == graph.counters["tokens_issued"] == 0
 
 
 def test_a_challenge_is_answered_by_a_token_with_its_claims(tenant: Callable[..., Emulator]) -> None:

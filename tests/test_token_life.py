@@ -196,6 +196,37 @@ def test_a_credential_that_fails_stops_a_run_with_every_outcome(graph: Emulator)
     assert set(graph.executions) == set(graph.ids)
 
 
+class SlowAsync:
+    """From the second token on slower than its caller lives."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
+        self.asked += 1
+        if self.asked == 2:
+            await asyncio.sleep(30)
+        return AccessToken(EMULATOR_TOKEN, now() + 3)
+
+
+def test_a_refresh_goes_with_the_event_loop_of_its_caller(graph: Emulator) -> None:
+    credential: Any = SlowAsync()
+    client = AsyncClient(credential, base_url=graph.url)
+
+    async def until_it_is_refreshed() -> None:
+        while credential.asked < 2:
+            assert (await client.reprocess(graph.ids[0])).ok
+            await asyncio.sleep(0.02)
+
+    asyncio.run(until_it_is_refreshed())
+    time.sleep(1)
+    started = time.monotonic()
+    assert asyncio.run(client.reprocess(graph.ids[0])).ok
+    assert time.monotonic() - started < 5
+    assert credential.asked == 3
+    asyncio.run(client.close())
+
+
 # --- One that hangs ---
 
 
