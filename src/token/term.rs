@@ -34,7 +34,8 @@ pub(super) fn term(expires_on: Option<i64>, refresh_on: Option<i64>, now: Durati
     let wanted = refresh_on.map(until);
     match expires_on.map(until) {
         Some(end) => {
-            let latest = end - MARGIN.min(end / MARGIN_SHARE);
+            // In its last moments it is only used up: a source that gives the same one again is not to be hurried.
+            let latest = (end - MARGIN.min(end / MARGIN_SHARE)).max(SHORTEST_PAUSE.min(end));
             Term { refresh: wanted.map_or(latest, |wanted| wanted.max(pause(end)).min(latest)), end }
         }
         None => {
@@ -75,5 +76,7 @@ mod tests {
             let Term { refresh: a, end: b } = term(expires_on, refresh_on, Duration::from_secs(1_000));
             assert_eq!((a.as_secs_f64(), b.as_secs_f64()), (refresh, end), "{expires_on:?} {refresh_on:?}");
         }
+        let last = term(Some(1_001), None, Duration::from_millis(1_000_900));
+        assert_eq!(last, Term { refresh: Duration::from_millis(100), end: Duration::from_millis(100) });
     }
 }
