@@ -1,5 +1,6 @@
 //! What an attempt means for its item: settled, to be sent again and when, or given up. Pure functions of values.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::graph::error::ErrorBody;
@@ -37,6 +38,17 @@ pub struct ItemAnswer {
     pub retry_after: Option<Duration>,
     /// What was read, for an answer to a question.
     pub found: Option<String>,
+    /// What a 401 or 403 has to do with the token that was sent.
+    pub token: Option<Box<TokenTrouble>>,
+}
+
+/// What a refusal has to do with the token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenTrouble {
+    /// The claims that a 401 asks for, decoded.
+    pub challenge: Option<String>,
+    /// What is known of the token that was sent, for people.
+    pub advice: Option<Arc<str>>,
 }
 
 /// What one attempt brought for one item.

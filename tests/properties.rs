@@ -2,8 +2,6 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
     reason = "clippy.toml allows these in tests, which does not reach the helpers between them"
 )]
 

@@ -158,11 +158,13 @@ def test_one_refresh_for_all_callers(graph: Emulator) -> None:
     [
         (NewCredential(life=3600), 1),
         (NewCredential(life=310), 1),
-        (NewCredential(life=290), 3),
-        (NewCredential(life=3600, refresh_in=-1), 3),
+        (NewCredential(life=10), 1),
+        (NewCredential(life=0), 3),
+        (NewCredential(life=3600, refresh_in=-1), 1),
         (NewCredential(life=3600, refresh_in=100), 1),
         (OldCredential(life=3600), 1),
-        (OldCredential(life=290), 3),
+        (OldCredential(life=10), 1),
+        (OldCredential(life=0), 3),
     ],
 )
 def test_a_token_is_kept_until_it_is_due(graph: Emulator, credential: Credential, asked: int) -> None:

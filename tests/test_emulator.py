@@ -168,6 +168,9 @@ def test_the_client_meets_the_observed_403_of_unknown_ids() -> None:
         ({"inner_host": "a\r\nb"}, "inner_host cannot"),
         ({"unknown_id": Refusal(200, "", "")}, "unknown_id has the status 200"),
         ({"retry_after": "soon"}, "retry_after"),
+        ({"tenant_id": "contoso"}, "tenant_id is"),
+        ({"token_life": 0}, "token_life is 0"),
+        ({"client_certificate": "no PEM"}, "client_certificate holds no certificate"),
         ({"quota_model": "none", "write_quota": (1, 1)}, "quota_model"),
     ],
 )
@@ -186,8 +189,9 @@ def test_its_page_names_every_setting_and_its_examples_run() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for name in inspect.signature(Emulator).parameters:
         assert f"`{name}" in text, name
-    first, second = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    first, second, third = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     exec(compile(first, str(PAGE), "exec"), {})
+    exec(compile(third, str(PAGE), "exec"), {})
     session: dict[str, Any] = {}
     exec(compile(second, str(PAGE), "exec"), session)
     with Emulator(**session["test_the_nightly_job"].pytestmark[0].kwargs) as graph:

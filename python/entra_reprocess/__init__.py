@@ -17,7 +17,7 @@ The exceptions:
     ├── TransportError             no usable answer
     │   ├── TransportTimeoutError  also TimeoutError
     │   └── ProtocolError          an answer that cannot be trusted
-    ├── CredentialError            the credential raised, or gave nothing
+    ├── CredentialError            the credential raised, hung, or gave nothing that can work
     ├── JournalError               locked, damaged, of something else, or its disk in trouble
     └── RunStoppedError            the whole run stopped; .report holds every outcome so far
     RunInterrupted                 a KeyboardInterrupt; .report likewise

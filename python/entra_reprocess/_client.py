@@ -123,7 +123,8 @@ class Client:
             BadRequestError: 400. NotFoundError: 404. PermissionDeniedError: 403. ConflictError: 409.
             AuthenticationError: 401. ThrottledError: 429 after all retries. ServiceError: any other answer.
             TransportError: No usable answer; it may have been reprocessed all the same.
-            CredentialError: The credential gave no token.
+            CredentialError: The credential gave no token, or one that has expired or is for another service or cloud;
+                nothing was sent.
 
         See https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess
         """

@@ -26,11 +26,15 @@ class Source(Protocol):
 
     is_async: bool
     renewable: bool
+    takes_claims: bool
+    """Whether it can ask for claims, as an answer to a challenge of the service."""
+    patience: float | None
+    """Seconds after which it counts as hung; None for the default of the native client."""
     owned: Any
     """A credential that was made here and has to be closed with the client, or None."""
 
-    def fetch(self, scope: str, /) -> Fetched | Awaitable[Fetched]:
-        """A token, or a coroutine for one where `is_async`."""
+    def fetch(self, scope: str, claims: str | None, /) -> Fetched | Awaitable[Fetched]:
+        """A token, or a coroutine for one where `is_async`; claims only where `takes_claims`."""
         ...
 
 
@@ -48,7 +52,8 @@ def source_of(credential: object, *, for_async: bool) -> Source:
         return _default()
     if isinstance(credential, str):
         return _Fixed(credential)
-    get_token = getattr(credential, "get_token_info", None) or getattr(credential, "get_token", None)
+    get_token_info = getattr(credential, "get_token_info", None)
+    get_token = get_token_info or getattr(credential, "get_token", None)
     given = get_token or credential
     if not callable(given):
         raise TypeError(
@@ -63,7 +68,9 @@ def source_of(credential: object, *, for_async: bool) -> Source:
             f"the credential {type(credential).__name__} is asynchronous; use AsyncClient, or its synchronous twin"
             " (azure.identity in place of azure.identity.aio)"
         )
-    return _Asked(given, is_credential=get_token is not None, is_async=is_async)
+    if get_token is None:
+        return _Asked(given, is_async=is_async)
+    return _Credential(given, is_async=is_async, by_options=get_token_info is not None)
 
 
 def _default() -> Source:
@@ -86,13 +93,15 @@ class _Fixed:
 
     is_async = False
     renewable = False
+    takes_claims = False
+    patience: float | None = None
 
     def __init__(self, token: str) -> None:
         _check(token, "credential")
         self.owned: Any = None
         self._token = token
 
-    def fetch(self, scope: str, /) -> Fetched:
+    def fetch(self, scope: str, claims: str | None, /) -> Fetched:
         return self._token, None, None
 
     def __repr__(self) -> str:
@@ -100,20 +109,63 @@ class _Fixed:
 
 
 class _Asked:
-    """A credential's method, or a callable, asked for each token."""
+    """A callable, called for each token."""
 
     renewable = True
+    takes_claims = False
+    patience: float | None = None
 
-    def __init__(self, call: Callable[..., Any], *, is_credential: bool, is_async: bool) -> None:
+    def __init__(self, call: Callable[..., Any], *, is_async: bool) -> None:
         self._call = call
-        self._is_credential = is_credential
         self.is_async = is_async
         self.owned: Any = None
 
-    def fetch(self, scope: str, /) -> Fetched | Awaitable[Fetched]:
+    def fetch(self, scope: str, claims: str | None, /) -> Fetched | Awaitable[Fetched]:
         # What it gives is never a local of ours, which a traceback could show.
-        arguments = (scope,) if self._is_credential else ()
-        return _awaited(self._call(*arguments)) if self.is_async else _read(self._call(*arguments))
+        return _awaited(self._ask(scope, claims)) if self.is_async else _read(self._ask(scope, claims))
+
+    def _ask(self, scope: str, claims: str | None) -> Any:
+        return self._call()
+
+
+class _Credential(_Asked):
+    """A credential's `get_token_info`, which takes options, or `get_token`, which takes keywords.
+
+    Continuous access evaluation is asked for, since the client answers its challenges
+    (https://learn.microsoft.com/entra/identity-platform/app-resilience-continuous-access-evaluation).
+    """
+
+    def __init__(self, call: Callable[..., Any], *, is_async: bool, by_options: bool) -> None:
+        super().__init__(call, is_async=is_async)
+        takes = _keywords_of(call)
+        self._by_options = by_options and takes("options")
+        self._takes_cae = not by_options and takes("enable_cae")
+        self.takes_claims = self._by_options or (not by_options and takes("claims"))
+
+    def _ask(self, scope: str, claims: str | None) -> Any:
+        wanted: dict[str, Any] = {} if claims is None else {"claims": claims}
+        if self._by_options:
+            return self._call(scope, options={"enable_cae": True, **wanted})
+        if self._takes_cae:
+            wanted["enable_cae"] = True
+        return self._call(scope, **wanted)
+
+
+def _keywords_of(call: Callable[..., Any]) -> Callable[[str], bool]:
+    """Whether a call takes a keyword, by its signature: trying would hide a TypeError from within."""
+    import inspect
+
+    try:
+        parameters = inspect.signature(call).parameters
+    except (TypeError, ValueError):  # not every built-in has a signature; then the least is asked of it
+        return lambda _: False
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    by_name = {
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    }
+    return lambda name: takes_any or name in by_name
 
 
 async def _awaited(given: Awaitable[object]) -> Fetched:

@@ -13,6 +13,8 @@ State = Literal["Delivering", "PartiallyDelivered", "Delivered", "Expired", "Del
 """The states of an assignment, by the names that beta writes; v1.0 begins them with a small letter."""
 EMULATOR_TOKEN = "emulator-token"  # noqa: S105 - it opens nothing but the emulator
 """The bearer token that it takes unless told otherwise. No secret."""
+EMULATOR_SECRET = "emulator-secret"  # noqa: S105 - likewise
+"""The secret of the application that can sign in, unless told otherwise. No secret."""
 _NEVER = 10 * 365 * 24 * 3_600
 
 
@@ -50,6 +52,16 @@ class EmulatedUser(NamedTuple):
 
     id: str
     email: str
+
+
+class EmulatedSignIn(NamedTuple):
+    """A token that the sign-in endpoint has given."""
+
+    by_certificate: bool
+    """Whether it was given for the certificate, not for the secret."""
+    scope: str
+    claims: str | None
+    """The claims that were asked for, as JSON: what the client is capable of, and the answer to a challenge."""
 
 
 class EmulatorCredential:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 _REMEDIES = {
-    401: "The token is missing, expired, or of another tenant or cloud: sign in again and check cloud=.",
+    401: (
+        "The token has expired or was revoked, or it is of another tenant or cloud: sign in again, and check the tenant"
+        " of the credential and cloud=."
+    ),
     403: (
         "The caller needs the Graph permission EntitlementManagement.ReadWrite.All with admin consent (Entra admin"
         " center, App registrations, API permissions) and, signed in as a person, the role Access package assignment"
@@ -119,7 +122,10 @@ class ProtocolError(TransportError):
 
 
 class CredentialError(ReprocessError):
-    """The credential raised, or gave nothing that could be a token; its own exception is the cause."""
+    """The credential raised (its exception is the cause), hung, or gave no token that Graph would take.
+
+    Graph was not asked: a token that has expired, or is for another service or cloud, is seen before it is sent.
+    """
 
 
 class JournalError(ReprocessError):
@@ -177,6 +183,7 @@ def graph_error(
     date: str | None = None,
     retry_after: float | None = None,
     id: str | None = None,
+    advice: str | None = None,
     given_up: str | None = None,
 ) -> GraphError:
     """The exception that an answer stands for; the status alone decides the class."""
@@ -191,6 +198,9 @@ def graph_error(
     remedy = _WRONG_ROUTE if status_code == 404 and code == "" else _REMEDIES.get(status_code)
     if remedy:
         text += f"\n{remedy}"
+    if advice:
+        # What the client saw in the token that it sent; a report does not keep it for each outcome.
+        text += f"\n{advice}"
     if request_id:
         text += f"\nrequest-id {request_id}"
     return _BY_STATUS.get(status_code, ServiceError)(

@@ -16,12 +16,14 @@ from weakref import finalize
 
 from . import _native
 from ._emulator_parts import (
+    EMULATOR_SECRET,
     EMULATOR_TOKEN,
     FORBIDDEN,
     INVALID_ID,
     UNKNOWN_ID,
     WRONG_STATE,
     EmulatedPackage,
+    EmulatedSignIn,
     EmulatedUser,
     EmulatorCredential,
     Refusal,
@@ -29,12 +31,14 @@ from ._emulator_parts import (
 )
 
 __all__ = [
+    "EMULATOR_SECRET",
     "EMULATOR_TOKEN",
     "FORBIDDEN",
     "INVALID_ID",
     "UNKNOWN_ID",
     "WRONG_STATE",
     "EmulatedPackage",
+    "EmulatedSignIn",
     "EmulatedUser",
     "Emulator",
     "EmulatorCredential",
@@ -60,7 +64,12 @@ class Emulator:
             see `ca_bundle`.
         http2: Whether it speaks HTTP/2 beside HTTP/1.1: by ALPN over TLS, by prior knowledge without.
         threads: How many threads serve, 1 to 64.
-        token: The bearer token that it takes.
+        token: The bearer token that it takes, besides those of its sign-in endpoint.
+        tenant_id, client_id, client_secret: Who can sign in there: an application, and its tenant. None for ids of
+            the emulator's own.
+        client_certificate: The application's certificate as PEM; a private key beside it is passed over.
+        token_life: Seconds for which a token from there is valid, 1 or more.
+        roles: The permissions that its tokens name. They decide nothing; see `forbid`.
         clock_skew: Seconds by which its clock is ahead (or behind, if negative).
         latency: Seconds that each HTTP answer takes, or the least and the most of it. The work is done before.
 
@@ -120,6 +129,12 @@ class Emulator:
         http2: bool = True,
         threads: int = 2,
         token: str = EMULATOR_TOKEN,
+        tenant_id: str | None = None,
+        client_id: str | None = None,
+        client_secret: str = EMULATOR_SECRET,
+        client_certificate: str | None = None,
+        token_life: int = 3599,
+        roles: Sequence[str] = ("EntitlementManagement.ReadWrite.All",),
         clock_skew: int = 0,
         latency: float | tuple[float, float] = 0.0,
         write_quota: tuple[int, float] | None = None,
@@ -162,6 +177,12 @@ class Emulator:
             "http2": http2,
             "threads": threads,
             "token": token,
+            "tenant_id": tenant_id,
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "client_certificate": client_certificate,
+            "token_life": token_life,
+            "roles": list(roles),
             "clock_skew": clock_skew,
             "latency": latency if isinstance(latency, tuple) else (latency, latency),
             "write_quota": write_quota,
@@ -238,6 +259,35 @@ class Emulator:
         return EmulatorCredential(lambda: native.token)
 
     @property
+    def tenant_id(self) -> str:
+        """The tenant of its sign-in endpoint, whose authority is `url`."""
+        return self._running.application()[0]
+
+    @property
+    def client_id(self) -> str:
+        """The application that can sign in there."""
+        return self._running.application()[1]
+
+    @property
+    def client_secret(self) -> str:
+        """The secret of that application."""
+        return str(self._settings["client_secret"])
+
+    @property
+    def sign_ins(self) -> list[EmulatedSignIn]:
+        """The tokens that were given there, the first 10,000 of them."""
+        return [EmulatedSignIn(*sign_in) for sign_in in self._running.sign_ins()]
+
+    def revoke_tokens(self, *, challenge: bool = False) -> None:
+        """Refuse, from now on, all tokens that were given there so far.
+
+        Args:
+            challenge: Whether clients that said that they can answer a claims challenge get one
+                (https://learn.microsoft.com/entra/identity-platform/app-resilience-continuous-access-evaluation).
+        """
+        self._running.revoke_tokens(challenge)
+
+    @property
     def token(self) -> str:
         """The bearer token that it takes. Set another one, and it refuses the old one as if that had expired."""
         return self._running.token
@@ -296,7 +346,8 @@ class Emulator:
 
         connections, tls_failures, http_requests, http2_requests, in_flight_peak, batches, batches_refused, parts,
         executed (reprocess calls of assignments and requests), throttled_requests, throttled_parts,
-        writes_during_pause (sent before an announced wait was over), unauthorized, reads.
+        writes_during_pause (sent before an announced wait was over), unauthorized, tokens_issued, sign_ins_refused,
+        reads.
         """
         return self._running.counters()
 

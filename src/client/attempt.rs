@@ -2,16 +2,18 @@
 
 use reqwest::{Method, Url};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+use super::renewal::Renewals;
 use super::{Client, echo};
 use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
 use crate::graph::batch::{self, PartResult};
 use crate::graph::error::ErrorBody;
-use crate::graph::{listing, retry_after};
-use crate::retry::{Attempt, ItemAnswer};
+use crate::graph::{challenge, listing, retry_after};
+use crate::retry::{Attempt, ItemAnswer, TokenTrouble};
 use crate::token::{CredentialFailure, Lease, TokenSource};
 use crate::transport::{Answer, Departure, FailureKind, Request, TransportFailure};
 
@@ -41,45 +43,46 @@ impl Client {
         action: Action,
         ids: &[AssignmentId],
         alone: bool,
-        source: &dyn TokenSource,
+        source: &Arc<dyn TokenSource>,
         departure: &Departure,
     ) -> Result<Exchange, CredentialFailure> {
-        let lease = self.tokens.get(source).await?;
+        let mut lease = self.tokens.get(source).await?;
         let mut exchange = self.exchange(action, ids, alone, &lease, departure).await;
-        let refused: Vec<usize> = exchange
-            .results
-            .iter()
-            .enumerate()
-            .filter(|(_, result)| matches!(result, Attempt::Answered(answer) if answer.status == 401))
-            .map(|(place, _)| place)
-            .collect();
-        if refused.is_empty() || !lease.renewable {
-            return Ok(exchange);
-        }
-        let lease = match self.tokens.renew(&lease, source).await {
-            Ok(lease) => lease,
-            Err(failure) if refused.len() == ids.len() => return Err(failure),
-            Err(failure) => {
-                // The other parts of the batch may have been executed, so what they were told has to be kept.
-                for place in refused {
-                    if let Some(slot) = exchange.results.get_mut(place) {
-                        *slot = Attempt::Failed(without_token());
+        let mut renewals = Renewals::default();
+        loop {
+            let refused: Vec<usize> = places_of_refused(&exchange.results).collect();
+            if refused.is_empty() {
+                break;
+            }
+            match self.replace(&lease, challenge_of(&exchange.results), &mut renewals, source).await {
+                Ok(Some(fresh)) => lease = fresh,
+                Ok(None) => break,
+                // Where all were refused, none was executed, and all can wait for a token.
+                Err(err) if refused.len() == exchange.results.len() => return Err(err),
+                Err(err) => {
+                    // The other parts of the batch may have been executed, so what they were told has to be kept.
+                    for place in refused {
+                        if let Some(slot) = exchange.results.get_mut(place) {
+                            *slot = Attempt::Failed(without_token());
+                        }
                     }
+                    exchange.no_token = Some(err);
+                    break;
                 }
-                exchange.no_token = Some(failure);
-                return Ok(exchange);
             }
-        };
-        let again: Vec<AssignmentId> = refused.iter().filter_map(|place| ids.get(*place).copied()).collect();
-        let second = self.exchange(action, &again, alone, &lease, departure).await;
-        for (place, result) in refused.into_iter().zip(second.results) {
-            if let Some(slot) = exchange.results.get_mut(place) {
-                *slot = result;
+            let again: Vec<AssignmentId> =
+                refused.iter().filter_map(|place| ids.get(*place).copied()).collect();
+            let second = self.exchange(action, &again, alone, &lease, departure).await;
+            for (place, result) in refused.into_iter().zip(second.results) {
+                if let Some(slot) = exchange.results.get_mut(place) {
+                    *slot = result;
+                }
             }
+            exchange.requests += second.requests;
+            exchange.has_stranger |= second.has_stranger;
+            exchange.client_request_id = second.client_request_id;
         }
-        exchange.requests += second.requests;
-        exchange.has_stranger |= second.has_stranger;
-        exchange.client_request_id = second.client_request_id;
+        renewals.advise(&mut exchange.results, &lease);
         Ok(exchange)
     }
 
@@ -126,10 +129,10 @@ impl Client {
     pub(super) async fn get_once(
         &self,
         url: &Url,
-        source: &dyn TokenSource,
+        source: &Arc<dyn TokenSource>,
     ) -> Result<(Uuid, Attempt, Vec<u8>), CredentialFailure> {
         let mut lease = self.tokens.get(source).await?;
-        let mut renewed = false;
+        let mut renewals = Renewals::default();
         loop {
             let client_request_id = Uuid::new_v4();
             let departure = Departure::default();
@@ -139,17 +142,21 @@ impl Client {
             if let Ok(answer) = &mut answer {
                 echo::blot_out(answer, &lease.secret);
             }
-            match answer {
-                Ok(answer) if answer.status == 401 && lease.renewable && !renewed => {
-                    lease = self.tokens.renew(&lease, source).await?;
-                    renewed = true;
-                }
-                Ok(answer) => {
-                    let attempt = Attempt::Answered(item_answer(&answer));
-                    return Ok((client_request_id, attempt, answer.body));
-                }
+            let answer = match answer {
+                Ok(answer) => answer,
                 Err(failure) => return Ok((client_request_id, Attempt::Failed(failure), Vec::new())),
+            };
+            let mut results = [Attempt::Answered(item_answer(&answer))];
+            if answer.status == 401
+                && let Some(fresh) =
+                    self.replace(&lease, challenge_of(&results), &mut renewals, source).await?
+            {
+                lease = fresh;
+                continue;
             }
+            renewals.advise(&mut results, &lease);
+            let [attempt] = results;
+            return Ok((client_request_id, attempt, answer.body));
         }
     }
 }
@@ -160,6 +167,19 @@ fn without_token() -> TransportFailure {
         left: false,
         message: "its token was refused (401), and there is no other".into(),
     }
+}
+
+fn places_of_refused(results: &[Attempt]) -> impl Iterator<Item = usize> {
+    let is_refused = |result: &Attempt| matches!(result, Attempt::Answered(answer) if answer.status == 401);
+    results.iter().enumerate().filter(move |(_, result)| is_refused(result)).map(|(place, _)| place)
+}
+
+/// The claims that one of the refusals asks for; those of one batch are about the same token.
+fn challenge_of(results: &[Attempt]) -> Option<&str> {
+    results.iter().find_map(|result| match result {
+        Attempt::Answered(answer) => answer.token.as_ref()?.challenge.as_deref(),
+        _ => None,
+    })
 }
 
 const fn method_of(action: Action) -> Method {
@@ -201,9 +221,15 @@ fn item_answer(answer: &Answer) -> ItemAnswer {
         request_id: answer.request_id.clone().or_else(|| error.request_id.clone()),
         date: error.date.clone().or_else(|| answer.date.clone()),
         retry_after: wait(answer, answer.retry_after.as_deref()),
+        token: token_trouble(answer.status, answer.challenge.as_deref()),
         error,
         found: None,
     }
+}
+
+fn token_trouble(status: u16, header: Option<&str>) -> Option<Box<TokenTrouble>> {
+    let challenge = header.filter(|_| status == 401).and_then(challenge::claims)?;
+    Some(Box::new(TokenTrouble { challenge: Some(challenge), advice: None }))
 }
 
 fn wait(answer: &Answer, value: Option<&str>) -> Option<Duration> {
@@ -239,6 +265,7 @@ fn read_part(action: Action, answer: &Answer, part: PartResult) -> Attempt {
                 request_id: part.request_id.or_else(|| answer.request_id.clone()),
                 date: part.error.date.clone().or_else(|| answer.date.clone()),
                 retry_after: wait(answer, part.retry_after.as_deref()),
+                token: token_trouble(part.status, part.challenge.as_deref()),
                 error: part.error,
                 found: None,
             };

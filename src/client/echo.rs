@@ -18,7 +18,7 @@ pub fn blot_out(answer: &mut Answer, token: &SecretString) {
     if let Some(body) = without(&answer.body, token.as_bytes()) {
         answer.body = body;
     }
-    for text in [&mut answer.request_id, &mut answer.date].into_iter().flatten() {
+    for text in [&mut answer.request_id, &mut answer.date, &mut answer.challenge].into_iter().flatten() {
         if text.contains(token) {
             *text = text.replace(token, BLOT);
         }

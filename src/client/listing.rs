@@ -1,6 +1,7 @@
 //! Lists, page by page, with the same retries as everything else.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use reqwest::Url;
 
@@ -31,7 +32,7 @@ impl Client {
     pub async fn next_page(
         &self,
         listing: &mut Listing,
-        source: &dyn TokenSource,
+        source: &Arc<dyn TokenSource>,
     ) -> Result<Option<Vec<u8>>, Failure> {
         let Some(url) = &listing.next else { return Ok(None) };
         let page = tokio::select! {
@@ -55,7 +56,7 @@ impl Client {
         Ok(Some(page))
     }
 
-    async fn get(&self, url: &Url, source: &dyn TokenSource) -> Result<Vec<u8>, Failure> {
+    async fn get(&self, url: &Url, source: &Arc<dyn TokenSource>) -> Result<Vec<u8>, Failure> {
         let mut history = History::default();
         loop {
             let (client_request_id, attempt, body) =

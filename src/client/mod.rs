@@ -4,11 +4,11 @@ mod attempt;
 mod echo;
 mod listing;
 mod one;
+mod renewal;
 mod slot;
 
 use std::sync::{Arc, Mutex};
 
-use secrecy::ExposeSecret;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -82,7 +82,7 @@ impl Client {
     /// Set a client up; nothing is sent yet.
     pub fn new(options: Options) -> Result<Self, String> {
         let transport = Transport::new(&options.transport, &options.endpoint.batch())?;
-        let tokens = TokenCache::new(options.scope.clone());
+        let tokens = TokenCache::new(options.scope.clone(), options.endpoint.cloud());
         let gate = || {
             let concurrency = options.transport.concurrency;
             Arc::new(Mutex::new(Gate::new(Pace::new(options.batch_size, concurrency, options.rate))))
@@ -97,9 +97,9 @@ impl Client {
     }
 
     /// The tenant whose token is in use, where the token tells it.
-    pub async fn tenant(&self, source: &dyn TokenSource) -> Result<Option<String>, CredentialFailure> {
+    pub async fn tenant(&self, source: &Arc<dyn TokenSource>) -> Result<Option<String>, CredentialFailure> {
         let lease = self.tokens.get(source).await?;
-        Ok(claim_tid(lease.secret.expose_secret()))
+        Ok(lease.claims.and_then(|claims| claims.tenant.clone()))
     }
 
     /// What all calls of this kind pass.
@@ -121,13 +121,4 @@ impl Client {
         // The sender lives as long as the client, so this cannot fail while anyone asks.
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
-}
-
-/// The claim `tid` of a token that is a JWT.
-fn claim_tid(token: &str) -> Option<String> {
-    use base64::Engine;
-    let payload = token.split('.').nth(1)?;
-    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-    claims.get("tid")?.as_str().map(str::to_owned)
 }

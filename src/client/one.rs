@@ -1,5 +1,6 @@
 //! One assignment: attempts until an answer settles it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
@@ -15,7 +16,11 @@ use crate::transport::{Departure, FailureKind, TransportFailure};
 
 impl Client {
     /// Reprocess one assignment, with retries.
-    pub async fn reprocess(&self, id: AssignmentId, source: &dyn TokenSource) -> Result<Outcome, Failure> {
+    pub async fn reprocess(
+        &self,
+        id: AssignmentId,
+        source: &Arc<dyn TokenSource>,
+    ) -> Result<Outcome, Failure> {
         let departure = Departure::default();
         tokio::select! {
             result = self.reprocess_until_settled(id, source, &departure) => result,
@@ -26,7 +31,7 @@ impl Client {
     async fn reprocess_until_settled(
         &self,
         id: AssignmentId,
-        source: &dyn TokenSource,
+        source: &Arc<dyn TokenSource>,
         departure: &Departure,
     ) -> Result<Outcome, Failure> {
         let started = Instant::now();

@@ -37,7 +37,7 @@ counters! {
     connections,
     /// TLS handshakes that failed, as they do for a client that does not trust the authority.
     tls_failures,
-    /// HTTP requests, whatever their answer.
+    /// HTTP requests to Graph, whatever their answer.
     http_requests,
     /// Those of them that came by HTTP/2.
     http2_requests,
@@ -60,6 +60,10 @@ counters! {
     writes_during_pause,
     /// HTTP requests answered with 401.
     unauthorized,
+    /// Tokens that the sign-in endpoint has given.
+    tokens_issued,
+    /// Token requests that it has refused.
+    sign_ins_refused,
     /// Reads that were answered with 200, plain or as parts.
     reads,
 }

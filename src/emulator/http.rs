@@ -14,16 +14,18 @@ use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Version,
     body::{Bytes, Incoming},
     header::{self, HeaderName, HeaderValue},
-    http::request::Parts,
+    http::{request::Parts, uri::Authority},
 };
 use uuid::Builder;
 
 use super::{
     counters::count,
+    login,
     reply::{Payload, Reply, Trace},
     route,
     seed::{self, Kind},
     service::{Call, Service},
+    tokens::Distrust,
     wall_clock,
 };
 
@@ -36,7 +38,7 @@ const DIAGNOSTIC: &str = concat!(
     r#""ScaleUnit":"000","RoleInstance":"EMULATOR"}}"#
 );
 
-/// Graph's challenge without a claim (observed in a claims challenge, there with `error` and `claims` added).
+/// Graph's challenge (observed as a claims challenge, which adds an error and claims).
 const CHALLENGE: &str = concat!(
     r#"Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", "#,
     r#"client_id="00000003-0000-0000-c000-000000000000""#
@@ -79,15 +81,19 @@ pub(super) async fn answer(
     front: Arc<Front>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let _under_way = InFlight::new(&front);
+    let login = login::place(request.uri().path()).is_some();
+    // Signing in is no business of Graph's: it is neither counted with it nor as slow.
+    let _under_way = (!login).then(|| InFlight::new(&front));
     let service = &front.service;
-    count(&service.tally.http_requests);
+    if !login {
+        count(&service.tally.http_requests);
+    }
     let serial = front.serial.fetch_add(1, Ordering::Relaxed);
     let mut random = seed::random(service.settings.seed, Kind::Call, serial);
     let latency = service.settings.latency.draw(&mut random);
     let request_id = Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid().to_string();
     let (parts, body) = request.into_parts();
-    if parts.version == Version::HTTP_2 {
+    if parts.version == Version::HTTP_2 && !login {
         count(&service.tally.http2_requests);
     }
     let wall = wall_clock::now(service.settings.clock_skew);
@@ -96,8 +102,16 @@ pub(super) async fn answer(
         date: wall_clock::stamp(wall),
         request_id,
     };
-    let reply = match Limited::new(body, LONGEST).collect().await {
-        Ok(body) => judge(service, &parts, &body.to_bytes(), &trace, &mut random),
+    let body = Limited::new(body, LONGEST).collect().await;
+    if let Some((tenant, place)) = login::place(parts.uri.path()) {
+        let payload = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let (base, method) = (base(service, &parts), &parts.method);
+        let call =
+            login::Call { tenant, place, method, payload: &payload, base: &base, now: wall, trace: &trace };
+        return Ok(login_response(login::answer(service, &call), &trace, wall));
+    }
+    let reply = match body {
+        Ok(body) => judge(service, &parts, &body.to_bytes(), &trace, &mut random, wall),
         Err(_) => Reply::error(413, "RequestEntityTooLarge", "The request is too large.", &trace),
     };
     // The work is done by now: who gives up waiting cannot know it.
@@ -114,6 +128,7 @@ fn judge(
     payload: &[u8],
     trace: &Trace,
     random: &mut fastrand::Rng,
+    wall: SystemTime,
 ) -> Reply {
     let headers = &parts.headers;
     // HTTP/2 frames every body, so that its end is known without a header.
@@ -125,10 +140,16 @@ fn judge(
     }
     let token = text(headers, "authorization").and_then(|value| value.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
-    if let Some(message) = distrust(service, token) {
+    if let Some(Distrust { message, claims }) = distrust(service, token, wall) {
         count(&service.tally.unauthorized);
+        let challenge = match claims {
+            None => CHALLENGE.to_owned(),
+            Some(claims) => format!(
+                "{CHALLENGE}, errorDescription=\"{message}\", error=\"insufficient_claims\", claims=\"{claims}\""
+            ),
+        };
         return Reply::error(401, "InvalidAuthenticationToken", message, trace)
-            .with("WWW-Authenticate", CHALLENGE);
+            .with("WWW-Authenticate", challenge);
     }
     // Observed: microsoftgraph/msgraph-sample-blazor-clientside#94.
     let Some((version, rest)) = route::version(parts.uri.path()) else {
@@ -136,10 +157,7 @@ fn judge(
     };
     let query = parts.uri.query();
     let target = query.map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"));
-    // HTTP/2 names the host in the request line, HTTP/1.1 in a header.
-    let host = parts.uri.authority().map_or_else(|| text(headers, "host"), |host| Some(host.as_str()));
-    let scheme = if service.settings.tls { "https" } else { "http" };
-    let base = format!("{scheme}://{}", host.unwrap_or("localhost"));
+    let base = base(service, parts);
     let call = Call {
         version,
         method: parts.method.as_str(),
@@ -159,13 +177,22 @@ fn judge(
     reply
 }
 
-/// Why a token is not accepted. The first text was seen on Graph, the second is assumed.
-fn distrust(service: &Service, token: Option<&str>) -> Option<&'static str> {
-    let accepted = service.token.read().unwrap_or_else(PoisonError::into_inner);
-    match token.map(str::trim).filter(|token| !token.is_empty()) {
-        None => Some("Access token is empty."),
-        Some(token) => (token != *accepted).then_some("Access token is not valid."),
-    }
+/// Scheme and host by which the caller reached the emulator.
+fn base(service: &Service, parts: &Parts) -> String {
+    // HTTP/2 names the host in the request line, HTTP/1.1 in a header.
+    let named = parts.uri.authority().map(Authority::as_str);
+    let host = named.or_else(|| text(&parts.headers, "host"));
+    let scheme = if service.settings.tls { "https" } else { "http" };
+    format!("{scheme}://{}", host.unwrap_or("localhost"))
+}
+
+/// Why a token is not accepted. The text for none was seen on Graph.
+fn distrust(service: &Service, token: Option<&str>, now: SystemTime) -> Option<Distrust> {
+    let Some(token) = token.map(str::trim).filter(|token| !token.is_empty()) else {
+        return Some(Distrust::plain("Access token is empty."));
+    };
+    let fixed = service.token.read().unwrap_or_else(PoisonError::into_inner);
+    if token == *fixed { None } else { service.tokens.distrust(token, now) }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -207,5 +234,17 @@ fn response(reply: Reply, trace: &Trace, wall: SystemTime) -> Response<Full<Byte
     for (name, value) in &reply.headers {
         add(name, value);
     }
+    response
+}
+
+/// The same for the sign-in endpoint, whose answers are never to be kept.
+fn login_response(reply: Reply, trace: &Trace, wall: SystemTime) -> Response<Full<Bytes>> {
+    let mut response = response(reply.with("x-ms-request-id", &trace.request_id), trace, wall);
+    let headers = response.headers_mut();
+    for name in ["odata-version", "x-ms-ags-diagnostic", "request-id", "vary"] {
+        headers.remove(name);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     response
 }

@@ -5,6 +5,7 @@
 //! crate, so that the two cannot agree on the same mistake. What is not documented by Microsoft is a field of
 //! [`Settings`].
 
+mod assertion;
 mod assignments;
 mod batch;
 mod connections;
@@ -12,6 +13,8 @@ mod counters;
 mod entity;
 mod filter;
 mod http;
+mod jwt;
+mod login;
 mod options;
 mod people;
 mod quota;
@@ -24,6 +27,7 @@ mod service;
 mod settings;
 mod throttle;
 mod tls;
+mod tokens;
 mod wall_clock;
 
 pub use counters::Counters;
@@ -31,3 +35,4 @@ pub use server::Emulator;
 pub use settings::{
     AfterReprocess, AssignmentState, Latency, Quota, QuotaModel, Refusal, RetryAfter, Settings,
 };
+pub use tokens::SignIn;

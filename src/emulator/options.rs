@@ -101,7 +101,7 @@ fn expand(list: &str) -> Option<Vec<Expand>> {
 }
 
 /// Undoes percent encoding, a plus standing for a space.
-fn decode(text: &str) -> Result<String, String> {
+pub(super) fn decode(text: &str) -> Result<String, String> {
     let wrong = || "The query is not encoded correctly.".to_owned();
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -20,6 +20,8 @@ use super::{
     service::Service,
     settings::{AssignmentState, Settings},
     tls::Identity,
+    tokens::SignIn,
+    wall_clock,
 };
 
 /// Longest time that stopping waits for calls that are being computed; those that wait are dropped at once.
@@ -50,13 +52,13 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// The port is taken, or the system gives no socket, thread or random keys.
+    /// The port is taken, `client_certificate` cannot be read, or the system gives no socket, thread or random keys.
     pub fn start(settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let threads = settings.threads.clamp(1, 64);
-        let service = Arc::new(Service::new(settings));
+        let service = Arc::new(Service::new(settings)?);
         let settings = &service.settings;
         let (ca_pem, tls) = match settings.tls.then(|| Identity::new(settings.http2)).transpose()? {
             Some(identity) => (Some(identity.ca_pem), Some(identity.acceptor)),
@@ -123,6 +125,22 @@ impl Emulator {
     /// Accepts this bearer token from now on and no other, as if the earlier one had expired.
     pub fn set_token(&self, token: &str) {
         token.clone_into(&mut self.service.token.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Takes none of the tokens any more that its sign-in endpoint has given so far. With `challenge`, clients that
+    /// said that they can answer one are told which claims the next token has to have.
+    pub fn revoke_tokens(&self, challenge: bool) {
+        self.service.tokens.revoke(challenge, wall_clock::now(self.service.settings.clock_skew));
+    }
+
+    /// The tokens that its sign-in endpoint has given, the first 10,000 of them.
+    pub fn sign_ins(&self) -> Vec<SignIn> {
+        self.service.tokens.sign_ins()
+    }
+
+    /// The tenant and the application that can sign in.
+    pub fn application(&self) -> (Uuid, Uuid) {
+        (self.service.settings.tenant_id, self.service.settings.client_id)
     }
 
     /// The ids of all assignments, which follow from the seed.

@@ -1,6 +1,7 @@
 //! What the service answers: operations and batches over the seeded data, without any socket.
 
 use std::{
+    io,
     sync::{Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -17,7 +18,9 @@ use super::{
     reply::{Payload, Reply, Trace},
     route::{self, Astray, Operation, Version},
     settings::{AssignmentState, Refusal, Settings},
-    throttle, wall_clock,
+    throttle,
+    tokens::Tokens,
+    wall_clock,
 };
 
 /// States in which a request may be reprocessed (documented: accesspackageassignmentrequest-reprocess).
@@ -32,6 +35,7 @@ pub(super) struct Service {
     pub people: People,
     pub tally: Tally,
     pub token: RwLock<String>,
+    pub tokens: Tokens,
     started: Instant,
     writes: Option<Mutex<Meter>>,
     reads: Option<Mutex<Meter>>,
@@ -53,18 +57,23 @@ pub(super) struct Call<'a> {
 
 impl Service {
     /// A service with its data seeded and its quotas full.
-    pub(super) fn new(settings: Settings) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The certificate of the application cannot be read.
+    pub(super) fn new(settings: Settings) -> io::Result<Self> {
         let meter = |quota: Option<_>| quota.map(|quota| Mutex::new(Meter::new(quota)));
-        Self {
+        Ok(Self {
             assignments: Assignments::new(&settings),
             people: People::new(&settings),
             tally: Tally::default(),
             token: RwLock::new(settings.token.clone()),
+            tokens: Tokens::new(&settings)?,
             started: Instant::now(),
             writes: meter(settings.write_quota),
             reads: meter(settings.read_quota),
             settings,
-        }
+        })
     }
 
     /// Time since the start.

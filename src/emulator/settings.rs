@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 /// How the emulator behaves; `Settings::default()` answers at once, without quota, all assignments delivered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -17,6 +19,18 @@ pub struct Settings {
     pub threads: usize,
     /// The bearer token that is accepted.
     pub token: String,
+    /// The tenant whose sign-in endpoint it has.
+    pub tenant_id: Uuid,
+    /// The application that may sign in there.
+    pub client_id: Uuid,
+    /// Its secret.
+    pub client_secret: String,
+    /// Its certificate, as PEM; None: it has none. A private key beside it is passed over.
+    pub client_certificate: Option<String>,
+    /// How long tokens from there are valid; whole seconds.
+    pub token_life: Duration,
+    /// `roles` of those tokens: the application's permissions. They decide nothing here.
+    pub roles: Vec<String>,
     /// Number of seeded assignments.
     pub assignments: usize,
     /// How many of them, counted from the end, are in other states than `Delivered`.
@@ -87,6 +101,12 @@ impl Default for Settings {
             http2: true,
             threads: 2,
             token: "emulator-token".into(),
+            tenant_id: Uuid::from_u128(0x7e4a_0001_0000_4000_8000_0000_0000_0001),
+            client_id: Uuid::from_u128(0x7e4a_0002_0000_4000_8000_0000_0000_0002),
+            client_secret: "emulator-secret".into(),
+            client_certificate: None,
+            token_life: Duration::from_secs(3_599),
+            roles: vec!["EntitlementManagement.ReadWrite.All".into()],
             assignments: 100,
             states: Vec::new(),
             access_packages: 4,

@@ -71,6 +71,8 @@ pub struct PartAnswer {
     pub retry_after: Option<String>,
     /// The part's own `request-id`, from its headers or its error body.
     pub request_id: Option<String>,
+    /// The part's `WWW-Authenticate`, as sent.
+    pub challenge: Option<String>,
     /// The error body, empty for a success.
     pub error: ErrorBody,
     /// The body of a success; a reprocess has none.
@@ -81,7 +83,7 @@ pub struct PartAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartResult {
     /// One answer, or several that agree.
-    Answered(PartAnswer),
+    Answered(Box<PartAnswer>),
     /// No usable answer; the text says why.
     Unanswered(&'static str),
 }
@@ -147,15 +149,16 @@ fn read_part(response: &Value) -> PartResult {
         Some(body) if status >= 300 => (ErrorBody::from_value(body), None),
         body => (ErrorBody::default(), body.cloned()),
     };
-    PartResult::Answered(PartAnswer {
+    PartResult::Answered(Box::new(PartAnswer {
         status,
         retry_after: header(headers, "retry-after"),
         request_id: header(headers, "request-id")
             .map(|id| shorten_id(&id))
             .or_else(|| error.request_id.clone()),
+        challenge: header(headers, "www-authenticate"),
         error,
         body,
-    })
+    }))
 }
 
 /// Header names come in either case inside a batch. A number is let through as its text.

@@ -112,6 +112,19 @@ mod tests {
     }
 
     #[test]
+    fn hosts_and_scopes_are_those_of_the_page() {
+        for (cloud, host) in [
+            (Cloud::Global, "graph.microsoft.com"),
+            (Cloud::UsGov, "graph.microsoft.us"),
+            (Cloud::UsGovDod, "dod-graph.microsoft.us"),
+            (Cloud::China, "microsoftgraph.chinacloudapi.cn"),
+        ] {
+            assert_eq!(cloud.origin(), format!("https://{host}"));
+            assert_eq!(cloud.scope(), format!("https://{host}/.default"));
+        }
+    }
+
+    #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         assert!(Cloud::from_str("gcc").unwrap_err().contains("\"usgov-dod\""));
         assert!(ApiVersion::from_str("v2").unwrap_err().contains("\"v1.0\""));

@@ -28,8 +28,8 @@ impl Endpoint {
         Ok(Self { cloud, origin, version })
     }
 
-    /// The cloud whose tokens are sent there.
-    pub const fn cloud(&self) -> Cloud {
+    /// The cloud that was chosen by its name.
+    pub const fn chosen_cloud(&self) -> Cloud {
         self.cloud
     }
 
@@ -47,6 +47,11 @@ impl Endpoint {
     /// Whether the connection must be encrypted; plain http is let through to loopback addresses alone.
     pub fn is_https(&self) -> bool {
         self.origin.scheme() == "https"
+    }
+
+    /// The cloud whose Graph this is; `None` for any other host.
+    pub fn cloud(&self) -> Option<Cloud> {
+        Cloud::ALL.into_iter().find(|cloud| self.origin.as_str().trim_end_matches('/') == cloud.origin())
     }
 
     /// The URL of an action on one assignment.
@@ -135,6 +140,21 @@ mod tests {
             endpoint("http://[::1]:8080/").unwrap().batch().to_string(),
             "http://[::1]:8080/beta/$batch"
         );
+    }
+
+    #[test]
+    fn the_cloud_is_that_of_the_host_not_of_the_option() {
+        for cloud in Cloud::ALL {
+            assert_eq!(Endpoint::new(cloud, None, ApiVersion::V1).unwrap().cloud(), Some(cloud));
+            assert_eq!(endpoint(cloud.origin()).unwrap().cloud(), Some(cloud));
+            assert_eq!(
+                endpoint(&format!("{}:443/", cloud.origin().to_uppercase())).unwrap().cloud(),
+                Some(cloud)
+            );
+        }
+        for other in ["https://graph.example", "http://127.0.0.1:1", "https://graph.microsoft.com:8443"] {
+            assert_eq!(endpoint(other).unwrap().cloud(), None, "{other}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::credential::PythonSource;
+use super::credential::{PythonCredential, PythonSource};
 use super::listing::{self, NativeListing};
 use super::log::NativeLog;
 use super::run::NativeRun;
@@ -30,9 +30,7 @@ use crate::transport::TransportOptions;
 #[pyclass(frozen, module = "entra_reprocess._native")]
 pub struct NativeClient {
     options: Options,
-    fetch: Arc<Py<PyAny>>,
-    renewable: bool,
-    is_async: bool,
+    credential: Arc<PythonCredential>,
     /// The core client and its process: connections do not survive a fork. Locked as `runtime::SLOT` is.
     current: Mutex<Current>,
 }
@@ -51,9 +49,7 @@ impl NativeClient {
         let client = Client::new(options.clone()).map_err(PyValueError::new_err)?;
         Ok(Self {
             options,
-            fetch: Arc::new(source.getattr("fetch")?.unbind()),
-            renewable: source.getattr("renewable")?.extract()?,
-            is_async: source.getattr("is_async")?.extract()?,
+            credential: Arc::new(PythonCredential::new(source)?),
             current: Mutex::new(Current { pid: std::process::id(), client: Some(Arc::new(client)) }),
         })
     }
@@ -63,7 +59,7 @@ impl NativeClient {
         let id = convert::assignment_id(id).map_err(|refused| errors::invalid_id(py, &refused))?;
         let (client, source) = (self.client()?, self.source(py)?);
         let log = NativeLog::new(py)?;
-        let result = runtime::wait(py, &log, async move { client.reprocess(id, &*source).await })?;
+        let result = runtime::wait(py, &log, async move { client.reprocess(id, &source).await })?;
         let _visit = Visit::new(py);
         match result {
             Ok(outcome) => convert::outcome(py, &outcome),
@@ -76,7 +72,7 @@ impl NativeClient {
         let id = convert::assignment_id(id).map_err(|refused| errors::invalid_id(py, &refused))?;
         let (client, source) = (self.client()?, self.source(py)?);
         runtime::logged_future(py, async move {
-            let result = client.reprocess(id, &*source).await;
+            let result = client.reprocess(id, &source).await;
             Python::attach(|py| match result {
                 Ok(outcome) => convert::outcome(py, &outcome).map(Bound::unbind),
                 Err(failure) => Err(errors::failure(py, &failure, Some(id))),
@@ -197,8 +193,8 @@ impl NativeClient {
     }
 
     fn source(&self, py: Python<'_>) -> PyResult<Arc<dyn TokenSource>> {
-        let locals = if self.is_async { Some(runtime::locals(py)?) } else { None };
-        Ok(Arc::new(PythonSource::new(self.fetch.clone(), self.renewable, locals)))
+        let locals = if self.credential.is_async { Some(runtime::locals(py)?) } else { None };
+        Ok(Arc::new(PythonSource::new(self.credential.clone(), locals)))
     }
 }
 

@@ -1,51 +1,94 @@
 //! A Python credential as a token source. What kinds there are is known in `entra_reprocess._credential`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3_async_runtimes::{TaskLocals, into_future_with_locals};
 
-use crate::token::{CredentialFailure, Token, TokenFuture, TokenSource};
+use crate::token::{CredentialFailure, PATIENCE, Token, TokenFuture, TokenSource};
 
-/// Calls `fetch(scope)`, which gives `(token, expires_on, refresh_on)` or a coroutine for it.
-pub struct PythonSource {
-    fetch: Arc<Py<PyAny>>,
+/// What the Python source says about itself, once for all calls.
+pub struct PythonCredential {
+    /// `fetch(scope, claims)`, which gives `(token, expires_on, refresh_on)` or a coroutine for it.
+    fetch: Py<PyAny>,
     renewable: bool,
+    takes_claims: bool,
+    patience: Duration,
+    /// Whether `fetch` gives coroutines.
+    pub is_async: bool,
+}
+
+impl PythonCredential {
+    /// Read it from a `Source` of `_credential`.
+    pub fn new(source: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let patience: Option<f64> = source.getattr("patience")?.extract()?;
+        Ok(Self {
+            fetch: source.getattr("fetch")?.unbind(),
+            renewable: source.getattr("renewable")?.extract()?,
+            takes_claims: source.getattr("takes_claims")?.extract()?,
+            patience: patience
+                .map_or(PATIENCE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(PATIENCE)),
+            is_async: source.getattr("is_async")?.extract()?,
+        })
+    }
+}
+
+/// The credential as one call uses it.
+pub struct PythonSource {
+    credential: Arc<PythonCredential>,
     /// The event loop of the caller, for a coroutine.
     locals: Option<TaskLocals>,
 }
 
 impl PythonSource {
     /// A source for one call.
-    pub const fn new(fetch: Arc<Py<PyAny>>, renewable: bool, locals: Option<TaskLocals>) -> Self {
-        Self { fetch, renewable, locals }
+    pub const fn new(credential: Arc<PythonCredential>, locals: Option<TaskLocals>) -> Self {
+        Self { credential, locals }
     }
 }
 
 impl TokenSource for PythonSource {
     fn fetch<'a>(&'a self, scope: &'a str) -> TokenFuture<'a> {
-        Box::pin(async move {
-            let given = match &self.locals {
-                Some(locals) => self.fetch_on_loop(locals, scope).await,
-                None => self.fetch_in_thread(scope).await,
-            };
-            let given = given.map_err(raised)?;
-            Python::attach(|py| read(given.bind(py), self.renewable)).map_err(raised)
-        })
+        Box::pin(self.ask(scope, None))
+    }
+
+    fn fetch_with_claims<'a>(&'a self, scope: &'a str, claims: &'a str) -> Option<TokenFuture<'a>> {
+        self.credential.takes_claims.then(|| Box::pin(self.ask(scope, Some(claims))) as TokenFuture<'a>)
+    }
+
+    fn patience(&self) -> Duration {
+        self.credential.patience
     }
 }
 
 impl PythonSource {
-    async fn fetch_on_loop(&self, locals: &TaskLocals, scope: &str) -> PyResult<Py<PyAny>> {
-        let coroutine =
-            Python::attach(|py| into_future_with_locals(locals, self.fetch.bind(py).call1((scope,))?))?;
+    async fn ask(&self, scope: &str, claims: Option<&str>) -> Result<Token, CredentialFailure> {
+        let given = match &self.locals {
+            Some(locals) => self.ask_on_loop(locals, scope, claims).await,
+            None => self.ask_in_thread(scope, claims).await,
+        };
+        let given = given.map_err(raised)?;
+        Python::attach(|py| read(given.bind(py), self.credential.renewable)).map_err(raised)
+    }
+
+    async fn ask_on_loop(
+        &self,
+        locals: &TaskLocals,
+        scope: &str,
+        claims: Option<&str>,
+    ) -> PyResult<Py<PyAny>> {
+        let coroutine = Python::attach(|py| {
+            into_future_with_locals(locals, self.credential.fetch.bind(py).call1((scope, claims))?)
+        })?;
         coroutine.await
     }
 
-    /// A credential may block for seconds, so it gets a thread of its own.
-    async fn fetch_in_thread(&self, scope: &str) -> PyResult<Py<PyAny>> {
-        let (fetch, scope) = (self.fetch.clone(), scope.to_owned());
-        let call = move || Python::attach(|py| fetch.call1(py, (scope,)));
+    /// A credential may block for seconds, so it gets a thread of its own. One that hangs keeps it.
+    async fn ask_in_thread(&self, scope: &str, claims: Option<&str>) -> PyResult<Py<PyAny>> {
+        let credential = self.credential.clone();
+        let (scope, claims) = (scope.to_owned(), claims.map(str::to_owned));
+        let call = move || Python::attach(|py| credential.fetch.call1(py, (scope, claims)));
         match tokio::task::spawn_blocking(call).await {
             Ok(given) => given,
             Err(_) => Err(pyo3::exceptions::PyRuntimeError::new_err("the credential's thread was ended")),

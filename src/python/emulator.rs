@@ -17,8 +17,10 @@ impl NativeEmulator {
     /// Start it with the settings that `entra_reprocess.emulator` has collected.
     #[new]
     fn new(settings: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let emulator = Emulator::start(read_settings(settings)?)
-            .map_err(|err| PyOSError::new_err(format!("the emulator cannot listen: {err}")))?;
+        let emulator = Emulator::start(read_settings(settings)?).map_err(|err| match err.kind() {
+            std::io::ErrorKind::InvalidInput => PyValueError::new_err(err.to_string()),
+            _ => PyOSError::new_err(format!("the emulator cannot listen: {err}")),
+        })?;
         Ok(Self(emulator))
     }
 
@@ -39,6 +41,22 @@ impl NativeEmulator {
 
     fn set_token(&self, token: &str) {
         self.0.set_token(token);
+    }
+
+    fn revoke_tokens(&self, challenge: bool) {
+        self.0.revoke_tokens(challenge);
+    }
+
+    /// `(by_certificate, scope, claims)` of each.
+    fn sign_ins(&self) -> Vec<(bool, String, Option<String>)> {
+        let sign_ins = self.0.sign_ins().into_iter();
+        sign_ins.map(|sign_in| (sign_in.by_certificate, sign_in.scope, sign_in.claims)).collect()
+    }
+
+    /// Tenant and application.
+    fn application(&self) -> (String, String) {
+        let (tenant, client) = self.0.application();
+        (tenant.to_string(), client.to_string())
     }
 
     fn ids(&self) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use uuid::Uuid;
 
 use crate::emulator::{
     AfterReprocess, AssignmentState, Latency, Quota, QuotaModel, Refusal, RetryAfter, Settings,
@@ -69,6 +70,12 @@ impl<'py> Given<'_, 'py> {
             return Ok(text);
         }
         Err(PyValueError::new_err(format!("{name} cannot be sent in a header; give printable ASCII")))
+    }
+
+    /// A GUID, or the default where it is left out.
+    fn guid(&self, name: &str, default: Uuid) -> PyResult<Uuid> {
+        let Some(text) = self.item(name)?.extract::<Option<String>>()? else { return Ok(default) };
+        Uuid::try_parse(&text).map_err(|_| PyValueError::new_err(format!("{name} is {text:?}; give a GUID")))
     }
 
     fn refusal(&self, name: &str) -> PyResult<Refusal> {
@@ -149,6 +156,7 @@ impl<'py> Given<'_, 'py> {
 pub fn read_settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
     let given = Given(given);
     let (shortest, longest): (f64, f64) = given.item("latency")?.extract()?;
+    let defaults = Settings::default();
     let reprocessable: Vec<String> = given.item("reprocessable")?.extract()?;
     Ok(Settings {
         port: given.item("port")?.extract()?,
@@ -157,6 +165,12 @@ pub fn read_settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
         threads: given.positive("threads")?,
         seed: given.item("seed")?.extract()?,
         token: given.text("token")?,
+        tenant_id: given.guid("tenant_id", defaults.tenant_id)?,
+        client_id: given.guid("client_id", defaults.client_id)?,
+        client_secret: given.text("client_secret")?,
+        client_certificate: given.item("client_certificate")?.extract()?,
+        token_life: Duration::from_secs(given.positive("token_life")? as u64),
+        roles: given.item("roles")?.extract()?,
         assignments: given.number("assignments")?,
         states: given.states()?,
         access_packages: given.positive("access_packages")?,

@@ -51,6 +51,8 @@ fn graph(py: Python<'_>, refusal: &Refusal, id: Option<AssignmentId>) -> PyResul
     fields.set_item("date", answer.date.as_deref())?;
     fields.set_item("retry_after", answer.retry_after.map(|wait| wait.as_secs_f64()))?;
     fields.set_item("id", id.map(|id| id.to_string()))?;
+    let advice = answer.token.as_ref().and_then(|token| token.advice.as_deref());
+    fields.set_item("advice", advice)?;
     fields.set_item("given_up", refusal.given_up.as_deref())?;
     Ok(raised(py, "graph_error", (answer.status,), Some(&fields)))
 }

@@ -41,7 +41,7 @@ impl NativeListing {
                     message: "another task is already reading from this list".into(),
                 }));
             };
-            client.next_page(&mut listing, &*source).await
+            client.next_page(&mut listing, &source).await
         }
     }
 }

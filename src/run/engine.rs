@@ -36,10 +36,10 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
                 let shared = shared.clone();
                 let task = air.tasks.spawn(log::inherit(async move {
                     if shared.state().has_journal() {
-                        let tenant = client.tenant(&*source).await.map_err(StopCause::Credential)?;
+                        let tenant = client.tenant(&source).await.map_err(StopCause::Credential)?;
                         shared.state().admit_tenant(tenant.as_deref()).map_err(StopCause::Journal)?;
                     }
-                    let exchange = client.attempt(action, &ids, alone, &*source, &departure).await;
+                    let exchange = client.attempt(action, &ids, alone, &source, &departure).await;
                     exchange.map_err(StopCause::Credential)
                 }));
                 air.flights.insert(task.id(), flight);

@@ -140,7 +140,7 @@ impl Run {
             Some(setup) => {
                 let identity = Identity {
                     action: job.action.name().into(),
-                    cloud: options.endpoint.cloud().name().into(),
+                    cloud: options.endpoint.chosen_cloud().name().into(),
                     api_version: options.endpoint.version().segment().into(),
                 };
                 let (journal, earlier) = journal::open(setup, identity, &options.endpoint.host())?;

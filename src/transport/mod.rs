@@ -71,6 +71,8 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// `x-ms-throttle-limit-percentage`: how much of a limit is used up, sent above 0.8 only.
     pub near_limit: Option<f64>,
+    /// `WWW-Authenticate`, as sent; several are one list.
+    pub challenge: Option<String>,
     /// `Content-Type`, as sent.
     pub content_type: Option<String>,
     /// The body, whole.
@@ -158,6 +160,7 @@ impl Transport {
             date: text("date"),
             retry_after: text("retry-after"),
             near_limit: text("x-ms-throttle-limit-percentage").and_then(|share| share.trim().parse().ok()),
+            challenge: list(response.headers(), "www-authenticate"),
             content_type: text("content-type"),
             body: Vec::new(),
         };
@@ -205,6 +208,12 @@ impl Transport {
     fn explain(&self, err: reqwest::Error) -> TransportFailure {
         TransportFailure::of(err, &self.host, self.has_answered.load(Ordering::Relaxed))
     }
+}
+
+/// All headers of a name as one, which means the same (<https://www.rfc-editor.org/rfc/rfc9110#section-5.3>).
+fn list(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 fn bearer(token: &SecretString) -> Result<HeaderValue, TransportFailure> {

@@ -13,8 +13,11 @@ use serde_json::Value;
 const MOST: usize = 201;
 const MOST_OF_A_MESSAGE: usize = 1_001;
 
+/// Takes any bytes, and panics where something does not hold.
+pub type Check = fn(&[u8]);
+
 /// One check for each parser of what comes from outside, by name.
-pub const ALL: [(&str, fn(&[u8])); 6] = [
+pub const ALL: [(&str, Check); 6] = [
     ("batch", batch),
     ("error_body", error_body),
     ("retry_after", retry_after),
