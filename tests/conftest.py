@@ -70,3 +70,8 @@ def nothing_leaks(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
     # What the test itself has logged; the handler starts anew for its teardown.
     logged = (f"{record.getMessage()} {vars(record)}" for record in caplog.get_records("call"))
     assert leaks(*capfd.readouterr(), *logged) == []
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A token is no name for a test: it would stand in the output, and differ with each run."""
+    return argname if isinstance(val, str) and (val.startswith("e30.") or "canary" in val) else None
