@@ -462,17 +462,17 @@ def test_it_is_named_before_anything_is_sent(
 @pytest.mark.parametrize(
     "token",
     [
-        "opaque",
-        jwt(aud="https://management.azure.com/"),
-        jwt(aud="https://graph.microsoft.com/", exp=now() + 3600),
-        jwt(aud="00000003-0000-0000-c000-000000000000", exp=now() - 60),
-        jwt(aud=5, exp="soon", roles={}, scp=[], tid=1),
+        lambda: "opaque",
+        lambda: jwt(aud="https://management.azure.com/"),
+        lambda: jwt(aud="https://graph.microsoft.com/", exp=now() + 3600),
+        lambda: jwt(aud="00000003-0000-0000-c000-000000000000", exp=now() - 60),
+        lambda: jwt(aud=5, exp="soon", roles={}, scp=[], tid=1),
     ],
 )
-def test_what_may_work_is_sent(token: str) -> None:
+def test_what_may_work_is_sent(token: Callable[[], str]) -> None:
     """A host that is not Graph's may take any audience, and two clocks may be apart."""
     with Foreign(lambda _: Answer(202)) as graph:
-        assert Client(token, base_url=graph.url).reprocess(IDS[0]).ok
+        assert Client(token(), base_url=graph.url).reprocess(IDS[0]).ok
 
 
 def test_a_credential_whose_own_word_is_good_is_trusted_over_its_token() -> None:
