@@ -5,7 +5,7 @@ TOOLS  := .venv/bin
 WHEELS := target/wheels
 SOURCES := $(shell git ls-files Cargo.toml Cargo.lock pyproject.toml README.md 'src/*.rs' 'python/*' 2>/dev/null)
 
-.PHONY: help demo test check soak contract format docs wheel clean
+.PHONY: help demo test check soak contract deny fuzz format docs wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,23 @@ contract: wheel ## emulator and client against the published OpenAPI, and under 
 	$(PYTHON) scripts/test_wheel.py $(WHEELS) --group contract
 	$(PYTHON) scripts/test_wheel.py $(WHEELS) --group sdk
 
+# The advisories are fetched from GitHub: without a network, `make deny DENY="bans licenses sources"`.
+DENY ?= advisories bans licenses sources
+deny: ## licences, duplicates, sources and advisories of the dependencies; needs cargo-deny
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
+	cargo deny --locked check $(DENY)
+
+# Stable Rust lends libFuzzer its coverage when told to; without a sanitizer no nightly runtime is needed.
+FUZZ_SECONDS ?= 600
+fuzz: ## each fuzz target for FUZZ_SECONDS (600); needs cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked" >&2; exit 1; }
+	@cd fuzz && for target in $$(cargo fuzz list); do \
+		echo "--- $$target"; \
+		mkdir -p corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target corpus/$$target seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 -verbosity=0 || exit 1; \
+	done
+
 format: .venv/ready ## write the formats that check asks for
 	cargo fmt
 	$(TOOLS)/ruff format
@@ -59,6 +76,7 @@ clean: ## remove what was made
 $(WHEELS)/stamp: .venv/ready $(SOURCES)
 	rm -rf $(WHEELS)
 	$(TOOLS)/maturin build --quiet --release --locked --out $(WHEELS)
+	$(TOOLS)/python scripts/sbom.py $(WHEELS)
 	@touch $@
 
 .venv/installed: $(WHEELS)/stamp

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import sbom
+
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
 _TELL = """
@@ -33,6 +35,9 @@ def main() -> int:
     print(f"{wheel.name}: {size:.2f} MB", flush=True)
     if size >= 5:
         print("the wheel is not under 5 MB", file=sys.stderr)
+        return 1
+    if faults := sbom.faults(wheel):
+        print("\n".join(faults), file=sys.stderr)
         return 1
     found = interpreters()
     print("Python: " + ", ".join(f"{version} ({path})" for version, path in found.items()), flush=True)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::landing::Landing;
+use crate::log;
 use crate::pace::{Pace, Permit};
 
 /// So many requests in a row that came to nothing are no accident of one of them.
@@ -55,7 +56,13 @@ impl Gate {
         } else if landing.granted + landing.throttled > 0 {
             self.troubles = 0;
         }
+        let was_paused = self.paused_until(now).is_some();
         self.pace.landed(now, sent, landing);
+        if let Some(until) = self.paused_until(now)
+            && !was_paused
+        {
+            log::pause(until - now, landing.throttled > 0);
+        }
     }
 
     /// Whether the last requests all came to nothing, so that one at a time has to do.

@@ -1,6 +1,7 @@
 //! Reprocess Microsoft Entra access package assignments through Microsoft Graph, one or a million.
 //!
-//! Layers point one way: `python` → [`client`] and [`run`] → [`graph`], [`transport`], [`token`], [`landing`], [`gate`], [`pace`], [`retry`].
+//! Layers point one way: `python` → [`client`] and [`run`] → [`graph`], [`transport`], [`token`], [`landing`], [`gate`], [`pace`], [`retry`],
+//! [`log`].
 //! [`graph`], [`pace`] and [`retry`] are functions of values; [`transport`] does the I/O. The `emulator` stands apart
 //! and shares no type with the rest, or both would agree on the same mistake.
 
@@ -11,6 +12,7 @@ pub mod emulator;
 pub mod gate;
 pub mod graph;
 pub mod landing;
+pub mod log;
 pub mod outcome;
 pub mod pace;
 #[cfg(feature = "python")]

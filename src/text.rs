@@ -7,3 +7,11 @@ pub fn shorten(text: &str, most: usize) -> String {
         None => text.to_owned(),
     }
 }
+
+/// The most characters of an id or a code of the service that are kept; Graph's own have some dozens.
+const LONGEST_ID: usize = 200;
+
+/// An id or a code of the service, which may send any length.
+pub fn shorten_id(id: &str) -> String {
+    shorten(id, LONGEST_ID)
+}

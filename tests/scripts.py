@@ -19,10 +19,11 @@ def run(code: str, *arguments: str, timeout: float = 60, dev: bool = False) -> s
     )
 
 
-def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+def start(code: str, *arguments: str, stdin: bool = False) -> subprocess.Popen[str]:
     """Start a script and leave it running."""
     return subprocess.Popen(
         [sys.executable, "-u", "-c", textwrap.dedent(code), *arguments],
+        stdin=subprocess.PIPE if stdin else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

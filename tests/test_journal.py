@@ -11,7 +11,7 @@ import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,7 +81,8 @@ def test_the_same_call_again_sends_nothing_and_says_the_same(first: str, second:
 
 
 def test_repeated_places_and_every_kind_of_ids(graph: Emulator, client: Client, journal: Path) -> None:
-    ids = [graph.ids[0], graph.ids[1], graph.ids[0].upper(), "x", graph.ids[1], "x", uuid.UUID(graph.ids[2])]
+    odd = uuid.UUID(graph.ids[2])
+    ids: list[str | uuid.UUID] = [graph.ids[0], graph.ids[1], graph.ids[0].upper(), "x", graph.ids[1], "x", odd]
     first = client.reprocess_many(iter(ids), journal=journal)
     assert first.ids == [*graph.ids[:2], graph.ids[0], "x", graph.ids[1], "x", graph.ids[2]]
     again = client.reprocess_many((each for each in ids), journal=str(journal))
@@ -333,11 +334,12 @@ def test_another_cloud_version_or_tenant_is_refused(journal: Path) -> None:
         assert rows(journal, "SELECT tenant FROM journal UNION ALL SELECT tenant FROM run") == [(tenant,), (tenant,)]
         graph.ids.clear()
         options: dict[str, Any] = {"base_url": graph.url}
-        for token, changes, told in [
+        cases: list[tuple[str, dict[str, Any], str]] = [
             (jwt(tid=other), {}, f"tenant {tenant}.*tenant {other}"),
             (jwt(tid=tenant), {"cloud": "china"}, '"global".*"china"'),
             (jwt(tid=tenant), {"api_version": "v1.0"}, '"beta".*"v1.0"'),
-        ]:
+        ]
+        for token, changes, told in cases:
             with pytest.raises(JournalError, match=told), Client(token, **options, **changes) as client:
                 client.resume(journal, retry=("accepted",))
         assert graph.ids == []
@@ -436,7 +438,11 @@ def test_a_second_run_fails_at_once_and_names_the_first(journal: Path) -> None:
         while not server.record().in_flight:
             assert process.poll() is None
         client = Client("token", base_url=server.url)
-        for call in (lambda: client.reprocess_many(ids, journal=journal), lambda: client.resume(journal)):
+        calls: list[Callable[[], Report]] = [
+            lambda: client.reprocess_many(ids, journal=journal),
+            lambda: client.resume(journal),
+        ]
+        for call in calls:
             with pytest.raises(JournalError) as caught:
                 call()
             assert f"process {process.pid} on {socket.gethostname()} is writing it" in str(caught.value)

@@ -124,6 +124,22 @@ def test_pages_of_an_older_state(tmp_path: Path) -> None:
             continue
 
 
+def test_what_a_killed_run_left_half_done_is_taken_back(tmp_path: Path) -> None:
+    """A rollback journal beside the file, which a reader has to play back before it reads."""
+    journal, report = make(tmp_path)
+    code = """
+        import os, sqlite3, sys
+        connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.execute("UPDATE assignment SET status = 'accepted', message = hex(randomblob(500))")
+        os._exit(0)
+    """
+    assert scripts.run(code, str(journal)).returncode == 0
+    assert journal.with_name("june.db-journal").stat().st_size > 0
+    assert list(Report.from_journal(journal)) == list(report)
+
+
 # Trouble while it is written.
 
 

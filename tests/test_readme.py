@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,13 @@ class SignedIn(EmulatorCredential):
 
 
 def test_the_code_blocks_run(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
+    # One of the blocks asks for all that is logged.
+    request.addfinalizer(lambda: logging.getLogger("entra_reprocess").setLevel(logging.NOTSET))
     with Emulator(200) as graph:
         # The tenant of the README: its token comes from azure-identity, its Graph is the emulator.
         monkeypatch.setattr("azure.identity.DefaultAzureCredential", SignedIn)

@@ -22,6 +22,9 @@ The exceptions:
     └── RunStoppedError            the whole run stopped; .report holds every outcome so far
     RunInterrupted                 a KeyboardInterrupt; .report likewise
 
+The logger `entra_reprocess` is silent until an application listens to it: at DEBUG it tells of each HTTP exchange, at
+WARNING of pauses and of runs that stop.
+
 See https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess
 """
 

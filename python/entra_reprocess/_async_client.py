@@ -12,6 +12,8 @@ from ._feed import seconds_of
 from ._ids import length_of, refuse_lookalikes
 from ._journal import setup_of
 from ._options import checked
+from ._pickling import carried_credential, carried_options, rebuild
+from ._secret import hide
 
 if TYPE_CHECKING:
     import os
@@ -76,6 +78,8 @@ class AsyncClient:
         proxy: str | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
+        # From here on no traceback shows them.
+        credential, proxy, base_url = hide(credential), hide(proxy), hide(base_url)
         options = checked(
             {
                 "cloud": cloud,
@@ -93,6 +97,7 @@ class AsyncClient:
         )
         self._source = source_of(credential, for_async=True)
         self._native = _native.NativeClient(options, self._source)
+        self._carried = carried_credential(credential), carried_options(options)
 
     async def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
         """Reprocess one assignment: see `Client.reprocess`."""
@@ -205,4 +210,16 @@ class AsyncClient:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._native.describe()}>"
+        # A traceback with locals asks for it also where the constructor has failed.
+        native: _native.NativeClient | None = getattr(self, "_native", None)
+        return f"<{type(self).__name__} {native.describe() if native is not None else 'that was not made'}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Configuration travels, secrets do not: see `_pickling`.
+        return rebuild, (type(self), *self._carried)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self

@@ -12,6 +12,8 @@ from ._feed import seconds_of
 from ._ids import length_of
 from ._journal import setup_of
 from ._options import checked
+from ._pickling import carried_credential, carried_options, rebuild
+from ._secret import hide
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +34,8 @@ class Client:
     """Reprocesses access package assignments through Microsoft Graph.
 
     It works with and without `with`, from many threads at once, inside a running event loop, and in the child of a
-    fork. Calls on one client share connections and the token.
+    fork. Calls on one client share connections and the token. A pickle of it carries its configuration; of the
+    credential only None or a function of a module, by its name.
 
     Args:
         credential: Any azure-core TokenCredential; a token; a callable that returns one; None for
@@ -85,6 +88,8 @@ class Client:
         proxy: str | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
+        # From here on no traceback shows them.
+        credential, proxy, base_url = hide(credential), hide(proxy), hide(base_url)
         options = checked(
             {
                 "cloud": cloud,
@@ -102,6 +107,7 @@ class Client:
         )
         self._source = source_of(credential, for_async=False)
         self._native = _native.NativeClient(options, self._source)
+        self._carried = carried_credential(credential), carried_options(options)
 
     def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
         """Reprocess one assignment.
@@ -356,4 +362,16 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._native.describe()}>"
+        # A traceback with locals asks for it also where the constructor has failed.
+        native: _native.NativeClient | None = getattr(self, "_native", None)
+        return f"<{type(self).__name__} {native.describe() if native is not None else 'that was not made'}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Configuration travels, secrets do not: see `_pickling`.
+        return rebuild, (type(self), *self._carried)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self

@@ -6,6 +6,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from ._secret import hide
+
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.core.credentials_async import AsyncTokenCredential
@@ -41,7 +43,7 @@ def source_of(credential: object, *, for_async: bool) -> Source:
         ImportError: None was given and azure-identity is not installed.
     """
     if credential is None:
-        if token := os.environ.get("ENTRA_REPROCESS_TOKEN"):
+        if token := hide(os.environ.get("ENTRA_REPROCESS_TOKEN")):
             return _Fixed(token)
         return _default()
     if isinstance(credential, str):
@@ -109,8 +111,9 @@ class _Asked:
         self.owned: Any = None
 
     def fetch(self, scope: str, /) -> Fetched | Awaitable[Fetched]:
-        given = self._call(scope) if self._is_credential else self._call()
-        return _awaited(given) if self.is_async else _read(given)
+        # What it gives is never a local of ours, which a traceback could show.
+        arguments = (scope,) if self._is_credential else ()
+        return _awaited(self._call(*arguments)) if self.is_async else _read(self._call(*arguments))
 
 
 async def _awaited(given: Awaitable[object]) -> Fetched:
@@ -119,18 +122,18 @@ async def _awaited(given: Awaitable[object]) -> Fetched:
 
 def _read(given: object) -> Fetched:
     """An AccessToken, an AccessTokenInfo or a str, as far as it is one."""
-    if isinstance(given, str):
-        _check(given, "what the credential returned")
-        return given, None, None
-    token = getattr(given, "token", None)
+    kind = type(given).__name__
+    token = hide(given if isinstance(given, str) else getattr(given, "token", None))
+    times = getattr(given, "expires_on", None), getattr(given, "refresh_on", None)
+    # The repr of an AccessToken shows it; from here on a traceback has none.
+    del given
     if not isinstance(token, str):
-        raise TypeError(f"the credential returned {type(given).__name__}; expected a str or an azure-core AccessToken")
+        raise TypeError(f"the credential returned {kind}; expected a str or an azure-core AccessToken")
     _check(token, "what the credential returned")
-    return token, _seconds(given, "expires_on"), _seconds(given, "refresh_on")
+    return token, _seconds(times[0]), _seconds(times[1])
 
 
-def _seconds(given: object, name: str) -> int | None:
-    value = getattr(given, name, None)
+def _seconds(value: object) -> int | None:
     return None if value is None else int(cast("int", value))
 
 

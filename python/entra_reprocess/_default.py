@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from ._client import Client
 from ._options import Options
+from ._secret import hide, hide_urls
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -42,6 +43,8 @@ def reprocess(assignment_id: str | UUID, /, *, credential: Credential = None, **
         ...     reprocess(graph.ids[0], base_url=graph.url, credential=graph.credential).status
         'accepted'
     """
+    credential = hide(credential)
+    hide_urls(options)
     return _client(credential, options).reprocess(assignment_id)
 
 
@@ -68,6 +71,8 @@ def reprocess_many(
         credential: As for `Client`.
         **options: The options of `Client`. Calls with the same options share one client.
     """
+    credential = hide(credential)
+    hide_urls(options)
     client = _client(credential, options)
     return client.reprocess_many(
         ids, journal=journal, retry=retry, progress=progress, on_outcome=on_outcome, deadline=deadline
@@ -78,7 +83,7 @@ def _client(credential: Credential, options: Options) -> Client:
     # The environment decides what is left out, so it is part of what tells two sets of options apart.
     import os
 
-    environment = tuple(os.environ.get(f"ENTRA_REPROCESS_{name}") for name in _ENVIRONMENT)
+    environment = tuple(hide(os.environ.get(f"ENTRA_REPROCESS_{name}")) for name in _ENVIRONMENT)
     key = (
         credential if isinstance(credential, str) else id(credential),
         tuple(sorted(options.items())),

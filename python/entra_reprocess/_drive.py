@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def collect(
     start: Start, ids: Any, progress: Progress, on_outcome: OnOutcome | None, journal: Setup | None = None
 ) -> Report:
-    """Run all ids, those of the journal for None, and give the report.
+    """Run all ids, those of the journal where it is resumed, and give the report.
 
     Raises:
         JournalError: The journal cannot be used, and nothing was sent.
@@ -34,9 +34,10 @@ def collect(
         RunInterrupted: Ctrl-C.
     """
     check(progress)
-    given = None if ids is None else iterate(ids)
+    resumes = journal is not None and journal.resume
+    given = None if resumes else iterate(ids)
     run = start()
-    total = run.places() if ids is None else length_of(ids)
+    total = run.places() if resumes else length_of(ids)
     feed = Feed(run, given, sized=total is not None)
     meter = meter_for(progress, total)
     teller = Teller(run, on_outcome)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 async def collect(
     start: Start, ids: Any, progress: Progress, on_outcome: OnOutcome | None, journal: Setup | None = None
 ) -> Report:
-    """Run all ids, those of the journal for None, and give the report.
+    """Run all ids, those of the journal where it is resumed, and give the report.
 
     Raises:
         JournalError: The journal cannot be used, and nothing was sent.
@@ -33,10 +33,12 @@ async def collect(
         asyncio.CancelledError: The task was cancelled; requests under way are dropped.
     """
     check(progress)
-    given = _given(ids)
+    resumes = journal is not None and journal.resume
+    given = None if resumes else _given(ids)
     run = await start()
-    meter = meter_for(progress, run.places() if ids is None else length_of(ids))
-    pump = _Pump(run, given, sized=ids is None or length_of(ids) is not None)
+    total = run.places() if resumes else length_of(ids)
+    meter = meter_for(progress, total)
+    pump = _Pump(run, given, sized=total is not None)
     teller = Teller(run, on_outcome)
     try:
         with meter:
@@ -106,8 +108,8 @@ async def stream(start: Start, ids: Any, journal: Setup | None = None) -> AsyncI
 
 
 def _given(ids: Any) -> Any:
-    """The ids as an iterator of either kind; None where a journal has them all."""
-    return ids if ids is None or isinstance(ids, AsyncIterable) else iterate(ids)
+    """The ids as an iterator of either kind."""
+    return ids if isinstance(ids, AsyncIterable) else iterate(ids)
 
 
 async def _outcomes(run: _native.NativeRun, pump: _Pump) -> AsyncIterator[list[Outcome]]:

@@ -10,6 +10,7 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from . import _logging
 from ._errors import JournalError, RunInterrupted, RunStoppedError
 from ._journal import hint
 from ._report import Report
@@ -50,14 +51,15 @@ def seconds_of(deadline: Deadline) -> float | None:
 
 
 class Warner:
-    """Passes on what a run warns of, each text once."""
+    """Passes on what a run warns of, each text once, and what it logs."""
 
     def __init__(self, run: _native.NativeRun) -> None:
         self._run = run
         self._told = 0
 
     def update(self) -> None:
-        """Warn of what is new."""
+        """Warn of what is new, and log it."""
+        self._run.log()
         texts = self._run.warnings()
         new, self._told = texts[self._told :], len(texts)
         for text in new:
@@ -197,6 +199,7 @@ def raise_interrupted(error: BaseException, report: Report | None, *, is_own: bo
         BaseException: `error` itself, with a note, where a signal handler of the application has raised it.
     """
     known = f": {report!r}" if report is not None else ""
+    _logging.warn(f"the run stopped on {type(error).__name__}{known}")
     if isinstance(error, KeyboardInterrupt):
         raise RunInterrupted(f"interrupted{known}{hint(journal)}", report=report) from None
     if is_own and isinstance(error, Exception):
@@ -216,4 +219,6 @@ def raise_stopped(ending: Ending, report: Report | None, journal: Setup | None) 
     if isinstance(ending.cause, JournalError) and not ending.report.http_requests:
         raise ending.cause
     known = f": {report!r}" if report is not None else ""
-    raise RunStoppedError(f"the run stopped, {ending.why}{known}{hint(journal)}", report=report) from ending.cause
+    text = f"the run stopped, {ending.why}{known}"
+    _logging.warn(text)
+    raise RunStoppedError(f"{text}{hint(journal)}", report=report) from ending.cause

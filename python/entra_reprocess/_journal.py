@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     Path = str | os.PathLike[str]
     """Where a journal is."""
-    Retry = Collection[Status]
+    # mypy takes the strings of a tuple for statuses only where a tuple of them is named.
+    Retry = tuple[Status, ...] | Collection[Status]
     """Statuses that a resumed run tries anew, besides those that no answer has settled."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Literal, TypedDict
 
+from ._secret import hide
+
 Cloud = Literal["global", "usgov", "usgov-dod", "china"]
 """Which Graph: global (and US Government GCC), US Government L4, US Government L5, China."""
 ApiVersion = Literal["beta", "v1.0"]
@@ -60,7 +62,7 @@ def _expect(options: Options, kind: str, types: type | tuple[type, ...], *names:
 
 
 def _base_url_from_environment() -> str | None:
-    url = os.environ.get("ENTRA_REPROCESS_BASE_URL")
+    url: str | None = hide(os.environ.get("ENTRA_REPROCESS_BASE_URL"))
     if not url:
         return None
     from urllib.parse import urlsplit

@@ -13,7 +13,7 @@ use crate::graph::error::ErrorBody;
 use crate::graph::{listing, retry_after};
 use crate::retry::{Attempt, ItemAnswer};
 use crate::token::{CredentialFailure, Lease, TokenSource};
-use crate::transport::{Answer, Departure, FailureKind, TransportFailure};
+use crate::transport::{Answer, Departure, FailureKind, Request, TransportFailure};
 
 /// What one attempt brought for each of its items, in the order in which they were asked.
 #[derive(Debug)]
@@ -102,8 +102,8 @@ impl Client {
             }
         };
         let batched = body.is_some();
-        let mut answer =
-            self.transport.send(method, url, body, &lease.secret, client_request_id, departure).await;
+        let request = Request { method, url, body, items: ids.len(), client_request_id };
+        let mut answer = self.transport.send(request, &lease.secret, departure).await;
         if let Ok(answer) = &mut answer {
             echo::blot_out(answer, &lease.secret);
         }
@@ -133,10 +133,9 @@ impl Client {
         loop {
             let client_request_id = Uuid::new_v4();
             let departure = Departure::default();
-            let mut answer = self
-                .transport
-                .send(Method::GET, url.clone(), None, &lease.secret, client_request_id, &departure)
-                .await;
+            let request =
+                Request { method: Method::GET, url: url.clone(), body: None, items: 0, client_request_id };
+            let mut answer = self.transport.send(request, &lease.secret, &departure).await;
             if let Ok(answer) = &mut answer {
                 echo::blot_out(answer, &lease.secret);
             }

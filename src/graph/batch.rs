@@ -10,6 +10,7 @@ use super::action::Action;
 use super::cloud::ApiVersion;
 use super::error::ErrorBody;
 use crate::assignment::AssignmentId;
+use crate::text::shorten_id;
 
 /// The most parts that Graph takes in one batch.
 pub const MAX_PARTS: usize = 20;
@@ -126,7 +127,8 @@ pub fn read(answer: &[u8], parts: usize) -> Result<BatchAnswer, Malformed> {
 /// The place that an answer's id stands for. Our ids are digits, so case cannot matter.
 fn place(response: &Value) -> Option<usize> {
     let number: usize = match response.get("id")? {
-        Value::String(id) => id.parse().ok()?,
+        // `+1` and `01` are numbers too, and not our ids.
+        Value::String(id) => id.parse().ok().filter(|number: &usize| number.to_string() == *id)?,
         Value::Number(id) => usize::try_from(id.as_u64()?).ok()?,
         _ => return None,
     };
@@ -135,7 +137,8 @@ fn place(response: &Value) -> Option<usize> {
 
 fn read_part(response: &Value) -> PartResult {
     let status = response.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-    let Some(status) = status.filter(|status| (100..600).contains(status)) else {
+    // An interim status (1XX) is not yet an answer.
+    let Some(status) = status.filter(|status| (200..600).contains(status)) else {
         return PartResult::Unanswered("its part of the batch answer has no HTTP status");
     };
     let headers = response.get("headers").and_then(Value::as_object);
@@ -147,7 +150,9 @@ fn read_part(response: &Value) -> PartResult {
     PartResult::Answered(PartAnswer {
         status,
         retry_after: header(headers, "retry-after"),
-        request_id: header(headers, "request-id").or_else(|| error.request_id.clone()),
+        request_id: header(headers, "request-id")
+            .map(|id| shorten_id(&id))
+            .or_else(|| error.request_id.clone()),
         error,
         body,
     })
@@ -280,6 +285,18 @@ mod tests {
             ["", "<html>", "[]", "null", "{}", "{\"responses\": {}}", "{\"responses\": [{\"id\": \"1\""]
         {
             assert!(read(answer.as_bytes(), 1).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_ids_and_final_statuses_count() {
+        for id in ["+1", "01", " 1", "1 ", "1.0", "-1", "0", ""] {
+            let answer = json!({"responses": [{"id": id, "status": 202}]});
+            assert_eq!(statuses(&answer, 1), [None], "{id:?}");
+        }
+        for status in [0, 99, 100, 103, 199, 600, 99_999] {
+            let answer = json!({"responses": [{"id": "1", "status": status}]});
+            assert_eq!(statuses(&answer, 1), [None], "{status}");
         }
     }
 

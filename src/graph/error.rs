@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::text::shorten;
+use crate::text::{shorten, shorten_id};
 
 /// How much of a message is kept; it is for people, and a service may send any length.
 const MESSAGE_LIMIT: usize = 1_000;
@@ -34,18 +34,18 @@ impl ErrorBody {
     pub fn from_value(body: &Value) -> Self {
         let Some(error) = body.get("error") else { return Self::default() };
         let mut read = Self {
-            code: text(error, "code"),
-            message: text(error, "message").map(|message| shorten(&message, MESSAGE_LIMIT)),
+            code: text(error, "code").map(shorten_id),
+            message: text(error, "message").map(shorten_message),
             ..Self::default()
         };
         let mut level = inner(error);
         for _ in 0..DEPTH_LIMIT {
             let Some(current) = level else { break };
-            fill(&mut read.code, text(current, "code"));
-            fill(&mut read.message, text(current, "message").map(|message| shorten(&message, MESSAGE_LIMIT)));
-            fill(&mut read.request_id, text(current, "request-id"));
-            fill(&mut read.client_request_id, text(current, "client-request-id"));
-            fill(&mut read.date, text(current, "date"));
+            fill(&mut read.code, text(current, "code").map(shorten_id));
+            fill(&mut read.message, text(current, "message").map(shorten_message));
+            fill(&mut read.request_id, text(current, "request-id").map(shorten_id));
+            fill(&mut read.client_request_id, text(current, "client-request-id").map(shorten_id));
+            fill(&mut read.date, text(current, "date").map(shorten_id));
             level = inner(current);
         }
         read
@@ -57,8 +57,12 @@ fn inner(error: &Value) -> Option<&Value> {
     error.get("innerError").or_else(|| error.get("innererror"))
 }
 
-fn text(object: &Value, key: &str) -> Option<String> {
-    object.get(key).and_then(Value::as_str).map(str::to_owned)
+fn text<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object.get(key).and_then(Value::as_str)
+}
+
+fn shorten_message(message: &str) -> String {
+    shorten(message, MESSAGE_LIMIT)
 }
 
 fn fill(slot: &mut Option<String>, value: Option<String>) {

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod batch;
+pub mod challenge;
 pub mod cloud;
 pub mod endpoint;
 pub mod error;

@@ -10,7 +10,9 @@ use pyo3::types::PyDict;
 
 use super::credential::PythonSource;
 use super::listing::{self, NativeListing};
+use super::log::NativeLog;
 use super::run::NativeRun;
+use super::runtime::Visit;
 use super::{convert, errors, runtime};
 use crate::client::{Client, Options, SharedClient};
 use crate::graph::action::Action;
@@ -60,7 +62,9 @@ impl NativeClient {
     fn reprocess<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let id = convert::assignment_id(id).map_err(|refused| errors::invalid_id(py, &refused))?;
         let (client, source) = (self.client()?, self.source(py)?);
-        let result = runtime::wait(py, async move { client.reprocess(id, &*source).await })?;
+        let log = NativeLog::new(py)?;
+        let result = runtime::wait(py, &log, async move { client.reprocess(id, &*source).await })?;
+        let _visit = Visit::new(py);
         match result {
             Ok(outcome) => convert::outcome(py, &outcome),
             Err(failure) => Err(errors::failure(py, &failure, Some(id))),
@@ -71,7 +75,7 @@ impl NativeClient {
     fn reprocess_async<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let id = convert::assignment_id(id).map_err(|refused| errors::invalid_id(py, &refused))?;
         let (client, source) = (self.client()?, self.source(py)?);
-        runtime::future(py, runtime::locals(py)?, async move {
+        runtime::logged_future(py, async move {
             let result = client.reprocess(id, &*source).await;
             Python::attach(|py| match result {
                 Ok(outcome) => convert::outcome(py, &outcome).map(Bound::unbind),

@@ -8,6 +8,7 @@ use pyo3::types::PyBytes;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use super::log::NativeLog;
 use super::{convert, errors, runtime};
 use crate::client::{Failure, Listing, SharedClient};
 use crate::graph::endpoint::Endpoint;
@@ -49,15 +50,16 @@ impl NativeListing {
 impl NativeListing {
     /// The next page's body, None after the last.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let page =
-            runtime::wait(py, self.next_page())?.map_err(|failure| errors::failure(py, &failure, None))?;
+        let log = NativeLog::new(py)?;
+        let page = runtime::wait(py, &log, self.next_page())?
+            .map_err(|failure| errors::failure(py, &failure, None))?;
         Ok(page.map(|page| PyBytes::new(py, &page)))
     }
 
     /// The same as an `asyncio.Future`.
     fn next_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let page = self.next_page();
-        runtime::future(py, runtime::locals(py)?, async move {
+        runtime::logged_future(py, async move {
             let page = page.await;
             Python::attach(|py| match page {
                 Ok(page) => Ok(page.map(|page| PyBytes::new(py, &page).unbind())),

@@ -10,6 +10,7 @@ mod emulator;
 mod emulator_settings;
 mod errors;
 mod listing;
+mod log;
 mod report;
 mod run;
 mod runtime;

@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use super::runtime::Visit;
 use super::{convert, errors};
 use crate::outcome::Status;
 use crate::run::Finished;
@@ -88,6 +89,7 @@ impl NativeReport {
 
     /// The outcomes from a place on, at most `count` of them.
     fn chunk<'py>(&self, py: Python<'py>, start: usize, count: usize) -> PyResult<Bound<'py, PyList>> {
+        let _visit = Visit::new(py);
         let rows = self.rows().iter().skip(start).take(count);
         let objects: Vec<_> =
             rows.map(|row| convert::outcome(py, &self.columns.outcome(*row))).collect::<PyResult<_>>()?;

@@ -8,9 +8,12 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use super::log::NativeLog;
 use super::report::NativeReport;
+use super::runtime::Visit;
 use super::{convert, errors, runtime};
 use crate::client::SharedClient;
+use crate::log;
 use crate::run::{Job, News, Run};
 use crate::token::TokenSource;
 
@@ -20,6 +23,7 @@ pub struct NativeRun {
     pid: u32,
     /// Not dropped in a forked child, where another thread may have held its lock for ever.
     run: ManuallyDrop<Arc<Run>>,
+    log: NativeLog,
 }
 
 impl NativeRun {
@@ -30,10 +34,11 @@ impl NativeRun {
         source: Arc<dyn TokenSource>,
         job: Job,
     ) -> PyResult<Self> {
-        let handle = runtime::handle(py)?;
+        let (handle, log) = (runtime::handle(py)?, NativeLog::new(py)?);
+        let sink = log.sink();
         // Reading a large journal takes its time.
-        let run = py.detach(|| Run::start(&handle, client, source, job));
-        run.map(Self::of).map_err(|failure| errors::journal(py, &failure))
+        let run = runtime::detached(py, || log::start(sink, || Run::start(&handle, client, source, job)));
+        run.map(|run| Self::of(run, log)).map_err(|failure| errors::journal(py, &failure))
     }
 
     /// The same as an `asyncio.Future`, so that the event loop goes on meanwhile.
@@ -43,22 +48,23 @@ impl NativeRun {
         source: Arc<dyn TokenSource>,
         job: Job,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let handle = runtime::handle(py)?;
+        let (handle, log) = (runtime::handle(py)?, NativeLog::new(py)?);
+        let sink = log.sink();
         runtime::future(py, runtime::locals(py)?, async move {
-            let start = move || Run::start(&handle, client, source, job);
+            let start = move || log::start(sink, || Run::start(&handle, client, source, job));
             let run = tokio::task::spawn_blocking(start).await;
             Python::attach(|py| match run {
                 Ok(run) => {
-                    let run = run.map(Self::of).map_err(|failure| errors::journal(py, &failure))?;
-                    Py::new(py, run)
+                    let run = run.map_err(|failure| errors::journal(py, &failure))?;
+                    Py::new(py, Self::of(run, log))
                 }
                 Err(_) => Err(PyRuntimeError::new_err("the interpreter shut down during the call")),
             })
         })
     }
 
-    fn of(run: Run) -> Self {
-        Self { pid: std::process::id(), run: ManuallyDrop::new(Arc::new(run)) }
+    fn of(run: Run, log: NativeLog) -> Self {
+        Self { pid: std::process::id(), run: ManuallyDrop::new(Arc::new(run)), log }
     }
 
     fn run(&self) -> PyResult<&Arc<Run>> {
@@ -70,6 +76,7 @@ impl NativeRun {
 impl NativeRun {
     /// Give ids in.
     fn push(&self, ids: &Bound<'_, PyList>) -> PyResult<()> {
+        let _visit = Visit::new(ids.py());
         let input: Vec<_> = ids.iter().map(|id| convert::assignment_id(&id)).collect();
         self.run()?.push(input);
         Ok(())
@@ -99,7 +106,7 @@ impl NativeRun {
     /// Wait, at most this many seconds, for the end, and if asked for, for outcomes or for room.
     fn wait(&self, py: Python<'_>, outcomes: bool, room: bool, seconds: f64) -> PyResult<()> {
         let run = self.run()?.clone();
-        py.detach(|| {
+        runtime::detached(py, || {
             run.wait(News { outcomes, room }, Duration::try_from_secs_f64(seconds).unwrap_or_default())
         });
         Ok(())
@@ -116,6 +123,7 @@ impl NativeRun {
 
     /// Take the outcomes that wait.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let _visit = Visit::new(py);
         let outcomes = self.run()?.take();
         let objects: Vec<_> =
             outcomes.iter().map(|outcome| convert::outcome(py, outcome)).collect::<PyResult<_>>()?;
@@ -140,6 +148,12 @@ impl NativeRun {
         Ok(self.run()?.warnings())
     }
 
+    /// Log what happened since the last time.
+    fn log(&self, py: Python<'_>) -> PyResult<()> {
+        self.run()?;
+        self.log.flush(py)
+    }
+
     /// Send nothing more; what is under way may take this many seconds.
     fn stop(&self, why: &str, grace: f64) -> PyResult<()> {
         self.run()?.stop(why, Duration::try_from_secs_f64(grace).unwrap_or_default());
@@ -148,7 +162,9 @@ impl NativeRun {
 
     /// `(report, why it stopped against the caller's wish, the exception behind it)`; once, when the run has ended.
     fn finish(&self, py: Python<'_>) -> PyResult<(NativeReport, Option<String>, Option<PyErr>)> {
+        let _visit = Visit::new(py);
         let finished = self.run()?.finish();
+        self.log.flush(py)?;
         let why =
             finished.stop.as_ref().filter(|cause| !cause.is_expected()).map(crate::run::StopCause::text);
         let cause = finished.stop.as_ref().and_then(|cause| errors::stop_cause(py, cause));

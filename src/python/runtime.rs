@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -14,6 +15,9 @@ use pyo3::prelude::*;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{ContextExt, JoinError, Runtime, future_into_py_with_locals};
 use tokio::runtime::Handle;
+
+use super::log::NativeLog;
+use crate::log;
 
 /// How often a waiting call looks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
@@ -52,8 +56,13 @@ pub fn handle(_py: Python<'_>) -> PyResult<Handle> {
 }
 
 /// End the runtime; registered with `atexit`.
+///
+/// Only daemon threads are left by then. Python ends them as soon as they ask for the interpreter again, and that
+/// crashes the process where Rust is on their stack. So those that are in a call of ours are waited for, and those that
+/// wait or call later are held for ever, which is what becomes of daemon threads anyway.
 #[pyfunction]
 pub fn shut_down(py: Python<'_>) {
+    *LEAVING.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current().id());
     let slot = std::mem::replace(&mut *SLOT.lock().unwrap_or_else(PoisonError::into_inner), Slot::Ended);
     match slot {
         Slot::Running(owner, runtime) if owner == std::process::id() => {
@@ -61,23 +70,83 @@ pub fn shut_down(py: Python<'_>) {
         }
         stale => std::mem::forget(stale),
     }
+    let patience = std::time::Instant::now() + EXIT_PATIENCE;
+    while Visit::others(py) > 0 && std::time::Instant::now() < patience {
+        py.detach(|| std::thread::sleep(Duration::from_millis(1)));
+    }
 }
 
-/// Wait for a future without holding the interpreter. Ctrl-C drops the future and is raised.
+/// The thread that ends the interpreter, once that has begun.
+static LEAVING: Mutex<Option<ThreadId>> = Mutex::new(None);
+
+/// Hold this thread for ever if the interpreter is going; to be called while detached.
+fn stay_if_leaving() {
+    let leaving = *LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
+    if leaving.is_some_and(|thread| thread != std::thread::current().id()) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Wait without holding the interpreter, which may be gone afterwards.
+pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    py.detach(|| {
+        let result = work();
+        stay_if_leaving();
+        result
+    })
+}
+
+/// A call that runs Python code from Rust, such as making an `Outcome`.
+pub struct Visit(());
+
+/// How many there are, and in which process: a fork leaves the other threads behind. Locked as `SLOT` is.
+static VISITS: Mutex<(u32, usize)> = Mutex::new((0, 0));
+
+impl Visit {
+    /// From here on, the interpreter does not go until this is dropped.
+    pub fn new(py: Python<'_>) -> Self {
+        if LEAVING.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            py.detach(stay_if_leaving);
+        }
+        let mut visits = VISITS.lock().unwrap_or_else(PoisonError::into_inner);
+        let pid = std::process::id();
+        *visits = (pid, if visits.0 == pid { visits.1 + 1 } else { 1 });
+        Self(())
+    }
+
+    fn others(_py: Python<'_>) -> usize {
+        let visits = VISITS.lock().unwrap_or_else(PoisonError::into_inner);
+        if visits.0 == std::process::id() { visits.1 } else { 0 }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut visits = VISITS.lock().unwrap_or_else(PoisonError::into_inner);
+        visits.1 = visits.1.saturating_sub(1);
+    }
+}
+
+/// Wait for a future without holding the interpreter, and log what it tells. Ctrl-C drops the future and is raised.
 ///
 /// The future runs on the runtime's threads, not on this one, so this works inside a running event loop too.
 pub fn wait<T: Send + 'static>(
     py: Python<'_>,
+    log: &NativeLog,
     future: impl Future<Output = T> + Send + 'static,
 ) -> PyResult<T> {
     let (sender, mut receiver) = mpsc::sync_channel(1);
+    let future = log::to(log.sink(), future);
     let task = handle(py)?.spawn(async move {
         // Nobody may be listening any more, after a Ctrl-C.
         let _ = sender.send(future.await);
     });
     loop {
-        let (received, back) = py.detach(move || (receiver.recv_timeout(TICK), receiver));
+        let (received, back) = detached(py, move || (receiver.recv_timeout(TICK), receiver));
         receiver = back;
+        log.flush(py).inspect_err(|_| task.abort())?;
         match received {
             Ok(value) => return Ok(value),
             Err(mpsc::RecvTimeoutError::Timeout) => py.check_signals().inspect_err(|_| task.abort())?,
@@ -91,6 +160,20 @@ pub fn wait<T: Send + 'static>(
 /// The event loop and context of the running coroutine.
 pub fn locals(py: Python<'_>) -> PyResult<TaskLocals> {
     TaskLocals::with_running_loop(py)?.copy_context(py)
+}
+
+/// The same for a call that logs: on the event loop, before whoever awaits it goes on.
+pub fn logged_future<'py, T>(
+    py: Python<'py>,
+    work: impl Future<Output = PyResult<T>> + Send + 'static,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    T: for<'a> IntoPyObject<'a> + Send + 'static,
+{
+    let log = NativeLog::new(py)?;
+    let future = future(py, locals(py)?, log::to(log.sink(), work))?;
+    future.call_method1("add_done_callback", (log,))?;
+    Ok(future)
 }
 
 /// An `asyncio.Future` for a Rust future; cancelling the one drops the other.

@@ -294,7 +294,9 @@ mod tests {
         for micros in [0, 1, 37_962, 999_999, 15_999_999, 16_777_217, 86_400_123_456, 31_536_000_000_001] {
             let kept = from_kept(Duration::from_micros(micros).as_secs_f32());
             assert_eq!(from_kept(kept.as_secs_f32()), kept);
-            assert!(kept.abs_diff(Duration::from_micros(micros)) <= Duration::from_micros(micros / 10_000_000));
+            assert!(
+                kept.abs_diff(Duration::from_micros(micros)) <= Duration::from_micros(micros / 10_000_000)
+            );
         }
     }
 

@@ -12,6 +12,7 @@ use super::state::Next;
 use super::stop::StopCause;
 use crate::client::{Exchange, SharedClient};
 use crate::graph::action::Action;
+use crate::log;
 use crate::token::TokenSource;
 
 /// How long requests under way may still take once the sending has ended.
@@ -33,14 +34,14 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
             Next::Send { flight, ids, alone, departure } => {
                 let (client, source) = (client.clone(), source.clone());
                 let shared = shared.clone();
-                let task = air.tasks.spawn(async move {
+                let task = air.tasks.spawn(log::inherit(async move {
                     if shared.state().has_journal() {
                         let tenant = client.tenant(&*source).await.map_err(StopCause::Credential)?;
                         shared.state().admit_tenant(tenant.as_deref()).map_err(StopCause::Journal)?;
                     }
                     let exchange = client.attempt(action, &ids, alone, &*source, &departure).await;
                     exchange.map_err(StopCause::Credential)
-                });
+                }));
                 air.flights.insert(task.id(), flight);
             }
             Next::Wait(until) => tokio::select! {

@@ -17,6 +17,7 @@ use super::stop::StopCause;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::client::SharedClient;
 use crate::graph::action::Action;
+use crate::log;
 use crate::outcome::{Counts, Outcome};
 use crate::token::TokenSource;
 
@@ -173,7 +174,7 @@ impl Run {
                 shared.wake();
             })?;
         }
-        runtime.spawn(engine::drive(client, job.action, source, shared.clone()));
+        runtime.spawn(log::inherit(engine::drive(client, job.action, source, shared.clone())));
         Ok(Self { shared, started })
     }
 

@@ -161,7 +161,9 @@ pub fn load(path: &Path) -> Result<Past, JournalFailure> {
     if !path.exists() {
         return Err(JournalFailure::of(path, "there is none; look at the path"));
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // To read, but a run that was killed may have left something half done that SQLite takes back first. Where nobody
+    // may write, SQLite opens it for reading by itself.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     schema::prepare(&connection).map_err(sqlite)?;
     if schema::is_new(&connection, path)? {

@@ -1,0 +1,4 @@
+//! See `checks::next_link`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entra_reprocess_fuzz::checks::next_link(data));

@@ -1,0 +1,47 @@
+"""What of a client a pickle carries to another process: its configuration, and never a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from ._errors import CredentialError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+
+class LeftBehind:
+    """Stands for a credential that stayed in the process that made it."""
+
+    def get_token(self, *_scopes: str, **_options: object) -> NoReturn:
+        """Say so."""
+        raise CredentialError(
+            "this client came out of a pickle, which carries its configuration and no credential; make a client in"
+            " this process, or make the first one with credential=None or with a function of a module, which can be"
+            " found here by its name"
+        )
+
+
+def carried_credential(credential: object) -> object:
+    """The credential as far as a pickle may carry it: the default one, or a function by its name."""
+    is_importable = isinstance(credential, FunctionType) and "<" not in credential.__qualname__
+    return credential if credential is None or is_importable else LeftBehind()
+
+
+def carried_options(options: Mapping[str, object]) -> dict[str, object]:
+    """The options without the password of a proxy."""
+    proxy = options.get("proxy")
+    if isinstance(proxy, str) and "@" in proxy:
+        parts = urlsplit(proxy)
+        proxy = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return {**options, "proxy": proxy}
+
+
+def rebuild(kind: Callable[..., T], credential: object, options: dict[str, object]) -> T:
+    """The client again."""
+    return kind(credential, **options)

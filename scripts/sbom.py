@@ -1,0 +1,106 @@
+"""The SBOM that maturin puts into a wheel: `clean` takes the build machine out of it, `faults` checks it.
+
+maturin names the project by the folder in which it was built, and the moment; both tell of the machine, and make two
+builds of the same sources differ.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPECTED = {"entra-reprocess", "pyo3", "reqwest", "rustls", "tokio"}
+
+
+def main() -> int:
+    (wheel,) = Path(sys.argv[1]).glob("*.whl")
+    clean(wheel)
+    found = faults(wheel)
+    for fault in found:
+        print(f"{wheel.name}: {fault}", file=sys.stderr)
+    return 1 if found else 0
+
+
+def clean(wheel: Path) -> None:
+    """Rewrite the wheel with a clean SBOM."""
+    with zipfile.ZipFile(wheel) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    contents = {info.filename: cleaned(content) if is_sbom(info.filename) else content for info, content in members}
+    record = next(name for name in contents if name.endswith(".dist-info/RECORD"))
+    contents[record] = recorded(contents, record)
+    fresh = wheel.with_suffix(".new")
+    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
+        for info, _ in members:
+            archive.writestr(info, contents[info.filename], compress_type=zipfile.ZIP_DEFLATED)
+    fresh.replace(wheel)
+
+
+def is_sbom(name: str) -> bool:
+    return ".dist-info/sboms/" in name
+
+
+def cleaned(content: bytes) -> bytes:
+    """An SBOM without folder, moment and random number."""
+    bom = json.loads(content)
+    bom.pop("serialNumber", None)
+    bom["metadata"].pop("timestamp", None)
+    text = json.dumps(bom, indent=1, sort_keys=True)
+    # `path+file:///folder#name@version` is the name by which other parts refer to it.
+    text = re.sub(r"path\+file://[^#\"]*#", "", text)
+    return text.replace("?download_url=file://.", "").encode()
+
+
+def recorded(contents: dict[str, bytes], record: str) -> bytes:
+    """The RECORD of these files."""
+    rows = list(csv.reader(io.StringIO(contents[record].decode())))
+    written = io.StringIO()
+    out = csv.writer(written, lineterminator="\n")
+    for name, *_ in rows:
+        out.writerow([name, "", ""] if name == record else [name, digest(contents[name]), len(contents[name])])
+    return written.getvalue().encode()
+
+
+def digest(content: bytes) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+
+
+def faults(wheel: Path) -> list[str]:
+    """What is wrong with the wheel's SBOM, and whether a folder of this machine's stands anywhere in its metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    found = []
+    boms = [content for name, content in contents.items() if is_sbom(name)]
+    if len(boms) != 1:
+        return [f"it has {len(boms)} SBOMs"]
+    bom = json.loads(boms[0])
+    names = {component["name"] for component in [bom["metadata"]["component"], *bom["components"]]}
+    if missing := EXPECTED - names:
+        found.append(f"its SBOM does not name {', '.join(sorted(missing))}")
+    known = {component["bom-ref"] for component in [bom["metadata"]["component"], *bom["components"]]}
+    used = {ref for entry in bom["dependencies"] for ref in [entry["ref"], *entry.get("dependsOn", [])]}
+    if dangling := used - known:
+        found.append(f"its SBOM refers to what it does not name: {', '.join(sorted(dangling)[:3])}")
+    for name, content in contents.items():
+        if not name.endswith(".so"):
+            found += [
+                f"{name} names {text}" for text in ("file:/", str(ROOT), str(Path.home())) if text.encode() in content
+            ]
+        elif str(ROOT).encode() in content:
+            found.append(f"{name} names {ROOT}")
+    record = next(name for name in contents if name.endswith(".dist-info/RECORD"))
+    for name, hashed, _ in csv.reader(io.StringIO(contents[record].decode())):
+        if name != record and hashed != digest(contents[name]):
+            found.append(f"{name} is not what RECORD says")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

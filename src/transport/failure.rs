@@ -1,0 +1,105 @@
+//! Why an exchange brought no usable answer, and whether the request may have been executed all the same.
+
+use std::error::Error;
+
+/// Why there is no usable answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The connection failed or broke.
+    Connection,
+    /// The host's name is not known, and nothing was ever answered that would speak for it.
+    UnknownHost,
+    /// The other side's certificate, or its TLS, is not to be trusted.
+    Untrusted,
+    /// Time ran out.
+    Timeout,
+    /// Something answered that cannot be trusted to be Graph.
+    Protocol,
+    /// We ended it ourselves.
+    Withdrawn,
+}
+
+/// An exchange without a usable answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct TransportFailure {
+    /// What sort of failure.
+    pub kind: FailureKind,
+    /// Whether the request may have reached the service: then it may have been executed.
+    pub left: bool,
+    /// For people, with the remedy where there is one. Holds no secret and no URL with a query.
+    pub message: String,
+}
+
+impl TransportFailure {
+    /// An answer that cannot be trusted.
+    pub fn protocol(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Protocol, left: true, message: message.into() }
+    }
+
+    pub(super) fn withdrawn() -> Self {
+        Self {
+            kind: FailureKind::Withdrawn,
+            left: false,
+            message: "the call ended before it was sent".into(),
+        }
+    }
+
+    /// What an error of the HTTP client means. `host` is where the request was meant to go, with the proxy on the way.
+    pub(super) fn of(err: reqwest::Error, host: &str, has_answered: bool) -> Self {
+        let err = err.without_url();
+        // Everything but a connection that never stood may have brought the request there.
+        let left = !(err.is_connect() || err.is_builder());
+        let kind = if !left && is_tls(&err) {
+            FailureKind::Untrusted
+        } else if err.is_dns() && !has_answered {
+            FailureKind::UnknownHost
+        } else if err.is_timeout() {
+            FailureKind::Timeout
+        } else {
+            FailureKind::Connection
+        };
+        let cause = chain(&err);
+        let message = if kind == FailureKind::Untrusted {
+            format!(
+                "{host} is not to be trusted: {cause}; if it is the right host, name its CA with ca_bundle="
+            )
+        } else if err.is_dns() {
+            format!("{host} is an unknown host: {cause}; check cloud, base_url, DNS and proxy")
+        } else if !left {
+            format!("cannot connect to {host}: {cause}; check network, proxy and trust store")
+        } else if kind == FailureKind::Timeout {
+            format!("{host} gave no answer in time: {cause}")
+        } else {
+            format!("the answer of {host} was cut: {cause}")
+        };
+        Self { kind, left, message }
+    }
+}
+
+/// Whether TLS itself refused, rather than the connection under it.
+fn is_tls(err: &(dyn Error + 'static)) -> bool {
+    if err.is::<rustls::Error>() {
+        return true;
+    }
+    // An I/O error passes over what it wraps when it is asked for its source.
+    match err.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => is_tls(wrapped),
+        None => err.source().is_some_and(is_tls),
+    }
+}
+
+/// An error with its causes, the innermost last; reqwest's own text names only the outermost.
+pub(super) fn chain(err: &reqwest::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,250 @@
+//! One HTTP exchange: TLS, proxy, timeouts and size caps. Redirects are never followed and nothing is retried here.
+
+mod departure;
+mod failure;
+mod pool;
+mod proxy;
+mod trust;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+pub use departure::Departure;
+pub use failure::{FailureKind, TransportFailure};
+
+use crate::log::{self, Level};
+use crate::text::{shorten, shorten_id};
+use pool::Pool;
+
+/// The largest answer that is read. A full batch answer is some tens of kilobytes.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+
+/// What the transport needs to know.
+#[derive(Clone, Debug)]
+pub struct TransportOptions {
+    /// Refuse anything but https.
+    pub https_only: bool,
+    /// HTTP requests in flight at the most.
+    pub concurrency: usize,
+    /// The longest that one exchange may take, from connecting to the last byte.
+    pub timeout: Duration,
+    /// A proxy in place of those of the environment. It may hold a password.
+    pub proxy: Option<SecretString>,
+    /// A PEM file in place of the system's trust store.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where to; the caller has checked that its origin is the endpoint's.
+    pub url: Url,
+    /// JSON, or nothing.
+    pub body: Option<Vec<u8>>,
+    /// Assignments that it is about.
+    pub items: usize,
+    /// Our id of it, which the service repeats.
+    pub client_request_id: Uuid,
+}
+
+/// What an answer was made of, as far as anyone here needs it.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `request-id`: the service's id, which support asks for.
+    pub request_id: Option<String>,
+    /// `Date`, as sent.
+    pub date: Option<String>,
+    /// `Retry-After`, as sent.
+    pub retry_after: Option<String>,
+    /// `x-ms-throttle-limit-percentage`: how much of a limit is used up, sent above 0.8 only.
+    pub near_limit: Option<f64>,
+    /// `Content-Type`, as sent.
+    pub content_type: Option<String>,
+    /// The body, whole.
+    pub body: Vec<u8>,
+}
+
+/// A pool of connections behind a gate that lets `concurrency` requests through at a time.
+pub struct Transport {
+    pool: Pool,
+    gate: Semaphore,
+    /// The host, and the proxy on the way, for people.
+    host: String,
+    has_answered: AtomicBool,
+}
+
+impl Transport {
+    /// Build the connection pool; nothing is sent yet. The text of an error is for the caller of a constructor.
+    pub fn new(options: &TransportOptions, origin: &Url) -> Result<Self, String> {
+        let (pool, through) = Pool::new(options, origin)?;
+        let host = origin.host_str().unwrap_or_default();
+        let host = match through {
+            Some(proxy) => format!("{host} (through the proxy {proxy})"),
+            None => host.to_owned(),
+        };
+        Ok(Self {
+            pool,
+            gate: Semaphore::new(options.concurrency),
+            host,
+            has_answered: AtomicBool::new(false),
+        })
+    }
+
+    /// Send once. A POST without a body says `Content-Length: 0`, since a service may answer 411 otherwise.
+    pub async fn send(
+        &self,
+        request: Request,
+        token: &SecretString,
+        departure: &Departure,
+    ) -> Result<Answer, TransportFailure> {
+        let Request { method, url, body, items, client_request_id } = request;
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, bearer(token)?);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // Without it any coding would be allowed (RFC 9110, 12.5.3), and a small answer could unfold into a huge one.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Ok(id) = HeaderValue::from_str(&client_request_id.to_string()) {
+            headers.insert("client-request-id", id);
+        }
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        } else if method == Method::POST {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let _permit = self.gate.acquire().await.map_err(|_| TransportFailure::withdrawn())?;
+        if !departure.leave() {
+            return Err(TransportFailure::withdrawn());
+        }
+        let request = self.pool.client().request(method.clone(), url.clone()).headers(headers);
+        let request = match body {
+            Some(body) => request.body(body),
+            None => request,
+        };
+        let started = Instant::now();
+        let result = self.exchange(request).await;
+        if log::wants(Level::Debug) {
+            log::exchange(method, &url, items, &result, client_request_id, started.elapsed());
+        }
+        result
+    }
+
+    async fn exchange(&self, request: RequestBuilder) -> Result<Answer, TransportFailure> {
+        let response = request.send().await.map_err(|err| self.explain(err))?;
+        self.has_answered.store(true, Ordering::Relaxed);
+        self.pool.answered(response.status());
+        self.read(response).await
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Answer, TransportFailure> {
+        let text = |name: &str| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            request_id: text("request-id").map(|id| shorten_id(&id)),
+            date: text("date"),
+            retry_after: text("retry-after"),
+            near_limit: text("x-ms-throttle-limit-percentage").and_then(|share| share.trim().parse().ok()),
+            content_type: text("content-type"),
+            body: Vec::new(),
+        };
+        if let Some(coding) =
+            text("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+        {
+            return Err(TransportFailure::protocol(format!(
+                "{} sent an answer in the coding {:?}, which was not asked for",
+                self.host,
+                shorten(&coding, 40)
+            )));
+        }
+        let too_large = || {
+            TransportFailure::protocol(format!(
+                "{} sent an answer larger than {} MiB",
+                self.host,
+                MAX_ANSWER / 1024 / 1024
+            ))
+        };
+        if response.content_length().is_some_and(|length| length > MAX_ANSWER as u64) {
+            return Err(too_large());
+        }
+        while let Some(chunk) = response.chunk().await.map_err(|err| self.explain(err))? {
+            if answer.body.len() + chunk.len() > MAX_ANSWER {
+                return Err(too_large());
+            }
+            answer.body.extend_from_slice(&chunk);
+        }
+        if (300..400).contains(&answer.status) {
+            return Err(TransportFailure::protocol(format!(
+                "{} answered with a redirect ({}), which is never followed; check base_url and proxy",
+                self.host, answer.status
+            )));
+        }
+        // An interim answer that nobody asked for (101), or none that HTTP knows, settles nothing.
+        if !(200..600).contains(&answer.status) {
+            return Err(TransportFailure::protocol(format!(
+                "{} answered with the status {}, which is no answer",
+                self.host, answer.status
+            )));
+        }
+        Ok(answer)
+    }
+
+    fn explain(&self, err: reqwest::Error) -> TransportFailure {
+        TransportFailure::of(err, &self.host, self.has_answered.load(Ordering::Relaxed))
+    }
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, TransportFailure> {
+    // Overwritten in memory when it is dropped, as the token itself is.
+    let text = SecretString::from(format!("Bearer {}", token.expose_secret()));
+    let mut value = HeaderValue::from_str(text.expose_secret()).map_err(|_| TransportFailure {
+        kind: FailureKind::Protocol,
+        left: false,
+        message: "the token holds characters that no HTTP header may have".into(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_debug_text_shows_a_secret() {
+        let options = TransportOptions {
+            https_only: true,
+            concurrency: 1,
+            timeout: Duration::from_secs(1),
+            proxy: Some("http://user:canary@127.0.0.1:1".into()),
+            ca_bundle: None,
+        };
+        let header = bearer(&"canary".into()).unwrap();
+        for text in [
+            format!("{options:?}"),
+            format!("{header:?}"),
+            format!("{:?}", HeaderMap::from_iter([(AUTHORIZATION, header)])),
+        ] {
+            assert!(!text.contains("canary"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_not_repeated() {
+        let refused = bearer(&"canary\r\nX: 1".into()).unwrap_err();
+        assert!(!refused.left && !format!("{refused} {refused:?}").contains("canary"));
+    }
+}

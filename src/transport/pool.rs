@@ -1,0 +1,112 @@
+//! The HTTP client, and a second one without kept connections for a service in trouble.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, Proxy, StatusCode, Url};
+
+use super::TransportOptions;
+use super::failure::chain;
+use super::proxy::{self, Way};
+use super::trust;
+
+/// A connection that takes longer than this is not coming; the exchange as a whole may take `timeout`.
+const MAX_CONNECT: Duration = Duration::from_secs(10);
+/// A side that says nothing for longer than this has gone, whatever `timeout` allows for the exchange as a whole.
+const MAX_SILENCE: Duration = Duration::from_secs(120);
+/// An HTTP/2 connection with requests under way is asked so often whether it is still there. All requests share it, so
+/// one that a firewall has forgotten would take every attempt with it until the system notices.
+const PING: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most that all headers of an answer may take over HTTP/2; HTTP/1.1 has hyper's own limit of about 400 KiB.
+const MAX_HEADERS: u32 = 64 * 1024;
+
+/// Connections that are kept, and a way around them.
+pub(super) struct Pool {
+    kept: Client,
+    /// Opens a connection for each request. Made when it is first needed, from the same settings.
+    fresh: OnceLock<Client>,
+    settings: Settings,
+    /// Whether the last answer was a 503.
+    avoid_kept: AtomicBool,
+}
+
+/// What both clients are made of.
+struct Settings {
+    https_only: bool,
+    timeout: Duration,
+    certificates: Option<Vec<Certificate>>,
+    way: Way,
+}
+
+impl Pool {
+    /// The pool, and the proxy that is on the way.
+    pub fn new(options: &TransportOptions, origin: &Url) -> Result<(Self, Option<String>), String> {
+        let settings = Settings {
+            https_only: options.https_only,
+            timeout: options.timeout,
+            certificates: trust::certificates(options.ca_bundle.as_deref())?,
+            way: proxy::way(options.proxy.as_ref(), origin)?,
+        };
+        let through = match &settings.way {
+            Way::Through { shown, .. } => Some(shown.clone()),
+            Way::Direct | Way::System => None,
+        };
+        let kept = settings.client(true).map_err(|err| format!("cannot set up TLS: {}", chain(&err)))?;
+        let avoid_kept = AtomicBool::new(false);
+        Ok((Self { kept, fresh: OnceLock::new(), settings, avoid_kept }, through))
+    }
+
+    /// The client to send the next request with.
+    pub fn client(&self) -> &Client {
+        if !self.avoid_kept.load(Ordering::Relaxed) {
+            return &self.kept;
+        }
+        if let Some(fresh) = self.fresh.get() {
+            return fresh;
+        }
+        // What made the first one makes the second one too, as long as the system gives what it gave then.
+        match self.settings.client(false) {
+            Ok(fresh) => self.fresh.get_or_init(|| fresh),
+            Err(_) => &self.kept,
+        }
+    }
+
+    /// After a 503 a retry opens a new connection, which may lead to a healthier server
+    /// (<https://learn.microsoft.com/graph/best-practices-concept>).
+    pub fn answered(&self, status: StatusCode) {
+        self.avoid_kept.store(status == StatusCode::SERVICE_UNAVAILABLE, Ordering::Relaxed);
+    }
+}
+
+impl Settings {
+    fn client(&self, keep: bool) -> reqwest::Result<Client> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("entra-reprocess/", env!("CARGO_PKG_VERSION")))
+            // A redirect to another port would carry the custom headers along, so none is followed.
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .https_only(self.https_only)
+            .tls_version_min(reqwest::tls::Version::TLS_1_2)
+            .connect_timeout(self.timeout.min(MAX_CONNECT))
+            .read_timeout(self.timeout.min(MAX_SILENCE))
+            .timeout(self.timeout)
+            .http2_max_header_list_size(MAX_HEADERS)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING_TIMEOUT);
+        if !keep {
+            builder = builder.pool_max_idle_per_host(0);
+        }
+        if let Some(certificates) = &self.certificates {
+            builder = builder.tls_certs_only(certificates.iter().cloned());
+        }
+        builder = match &self.way {
+            Way::Direct => builder.no_proxy(),
+            Way::System => builder,
+            Way::Through { proxy, .. } => builder.proxy(Proxy::clone(proxy)),
+        };
+        builder.build()
+    }
+}

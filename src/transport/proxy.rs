@@ -1,0 +1,122 @@
+//! Which proxy is on the way. One that was asked for and cannot be understood is refused, never passed over: the
+//! request would go out directly, where somebody meant it not to.
+
+use reqwest::{NoProxy, Proxy, Url};
+use secrecy::{ExposeSecret, SecretString};
+
+/// The variables that name a proxy for https, the first one that is set decides. `HTTP_PROXY` is for plain http, which
+/// never leaves the machine here.
+const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+
+/// The way to the service.
+pub(super) enum Way {
+    /// Straight.
+    Direct,
+    /// As the system is set up, on the platforms that have such settings; straight on the others.
+    System,
+    /// Through a proxy.
+    Through {
+        /// As the HTTP client takes it.
+        proxy: Box<Proxy>,
+        /// Host and port, without user and password.
+        shown: String,
+    },
+}
+
+/// The way to `origin`. The text of an error repeats no part of the proxy's URL, which may hold a password.
+pub(super) fn way(given: Option<&SecretString>, origin: &Url) -> Result<Way, String> {
+    // Plain http is for this machine; a proxy would see the token.
+    if origin.scheme() == "http" {
+        return match given {
+            None => Ok(Way::Direct),
+            Some(_) => Err("proxy is set, but base_url is plain http, whose token a proxy would see; \
+                            leave proxy out, or give an https base_url"
+                .into()),
+        };
+    }
+    if let Some(given) = given {
+        return through("proxy", given.expose_secret(), None);
+    }
+    let set = VARIABLES.into_iter().find_map(|name| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some((name, SecretString::from(value.to_string_lossy().into_owned())))
+    });
+    match set {
+        Some((name, value)) => through(name, value.expose_secret(), NoProxy::from_env()),
+        None => Ok(Way::System),
+    }
+}
+
+fn through(name: &str, text: &str, except: Option<NoProxy>) -> Result<Way, String> {
+    let url = parse(text).ok_or_else(|| {
+        format!(
+            "{name} is not the URL of a proxy; give one like \"http://proxy.example:8080\" (schemes: {})",
+            SCHEMES.join(", ")
+        )
+    })?;
+    let shown = match (url.host_str().unwrap_or_default(), url.port_or_known_default()) {
+        (host, Some(port)) => format!("{host}:{port}"),
+        (host, None) => host.to_owned(),
+    };
+    let proxy = Proxy::all(url).map_err(|_| format!("{name} is not the URL of a proxy"))?;
+    Ok(Way::Through { proxy: Box::new(proxy.no_proxy(except)), shown })
+}
+
+/// The URL of a proxy; without a scheme it is http, as curl has it.
+fn parse(text: &str) -> Option<Url> {
+    let text = text.trim();
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = Url::parse(&full).ok()?;
+    let has_host = url.host_str().is_some_and(|host| !host.is_empty());
+    let is_bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    (SCHEMES.contains(&url.scheme()) && has_host && is_bare).then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_has_a_scheme_a_host_and_nothing_behind_it() {
+        for (good, shown) in [
+            ("http://proxy.example:8080", "proxy.example:8080"),
+            ("proxy.example:8080", "proxy.example:8080"),
+            ("proxy.example", "proxy.example:80"),
+            ("https://user:p%40ss@proxy.example/", "proxy.example:443"),
+            ("user:canary@proxy.example:3128", "proxy.example:3128"),
+            ("socks5h://127.0.0.1:1080", "127.0.0.1:1080"),
+            (" http://[::1]:8080 ", "[::1]:8080"),
+        ] {
+            let Way::Through { shown: found, .. } = through("proxy", good, None).unwrap() else {
+                panic!("{good}")
+            };
+            assert_eq!(found, shown, "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "http://",
+            "ftp://user:canary@proxy.example",
+            "http://user:canary@[bad",
+            "http://user:canary@proxy.example:port",
+            "http://user:canary@proxy.example/path",
+            "http://user:can/ary@proxy.example",
+            "http://user:can#ary@proxy.example",
+            "http://user:can?ary@proxy.example",
+            "file:///etc/passwd",
+            "://",
+        ] {
+            let Err(text) = through("proxy", bad, None) else { panic!("{bad} was taken") };
+            assert!(text.starts_with("proxy is not the URL") && !text.contains("can"), "{text}");
+        }
+    }
+
+    #[test]
+    fn plain_http_goes_through_no_proxy() {
+        let local = Url::parse("http://127.0.0.1:1").unwrap();
+        assert!(matches!(way(None, &local), Ok(Way::Direct)));
+        let Err(text) = way(Some(&"http://user:canary@127.0.0.1:2".into()), &local) else { panic!() };
+        assert!(text.contains("plain http") && !text.contains("canary"), "{text}");
+    }
+}
