@@ -36,7 +36,8 @@ OF_REQUESTS: dict[str, Draw] = {
     "reset in the answer": lambda chance: reset(chance.randrange(1, 400), executed=True),
     "closed without an answer": lambda chance: close(0, executed=chance.random() < 0.5),
     "closed in the answer": lambda chance: close(chance.randrange(1, 400), executed=True),
-    "a body cut short": lambda chance: truncated(chance.randrange(60), chance.choice(FRAMINGS)),
+    # Only what is not refused is executed: without a length, a refusal whose body is cut looks whole.
+    "a body cut short": lambda chance: truncated(chance.randrange(60), chance.choice(FRAMINGS), executed=None),
     "bytes that never come": lambda chance: Fault(missing=chance.randrange(1, 50)),
     "parts left out": lambda chance: Fault(drop=chance.randrange(1, 20)),
     "parts answered twice": lambda chance: Fault(twice=chance.randrange(1, 9)),

@@ -2,20 +2,92 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pytest
 
-from entra_reprocess import Client
+from entra_reprocess import Client, TransportError
 
 from .faults import Fault, FaultServer, assignment_ids, broken_invariants
 from .h2_server import UNDONE, Ending, Http2Server
-from .held import CANARY, WAYS, hold, leaks
+from .held import CANARY, WAYS, hold, judge, leaks
+from .held import run as run_ids
 
 pytestmark = pytest.mark.usefixtures("nothing_leaks")
+
+
+class Forwarder:
+    """A port in front of the fault server that goes away with all its connections after so many answers."""
+
+    def __init__(self, port: int, answers: int) -> None:
+        self._port = port
+        self._left = answers
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._open = [self._socket]
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        with suppress(OSError):  # it is closed at the end
+            while True:
+                client, _ = self._socket.accept()
+                self._open.append(client)
+                server = socket.create_connection(("127.0.0.1", self._port))
+                self._open.append(server)
+                for one, other in ((client, server), (server, client)):
+                    threading.Thread(target=self._copy, args=(one, other, one is server), daemon=True).start()
+
+    def _copy(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+                # The fault server sends head and body each at once; the head alone has no answer in it yet.
+                if answers and b"responses" in data:
+                    self._left -= 1
+                    if not self._left:
+                        self.close()
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Go away: connections end, new ones are refused."""
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        for each in self._open:
+            each.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("answers", [1, 4])
+def test_a_host_that_nobody_can_connect_to_any_more(faulty: FaultServer, way: str, answers: int) -> None:
+    ids = assignment_ids(400)
+    faulty.set(latency=0.02)
+    options = {"max_retries": 2, "max_wait": 0.05, "concurrency": 2}
+    with Forwarder(faulty.port, answers) as forwarder:
+        outcomes, report, stopped = run_ids(faulty, ids, way=way, base_url=forwarder.url, **options)
+    held = judge(faulty, ids, outcomes, report, stopped)
+    assert stopped is not None
+    assert "cannot connect" in str(stopped)
+    assert isinstance(stopped.__cause__, TransportError)
+    assert held.counts["accepted"] >= 20 * (answers - 1)
+    # What was on the way when it went is unknown, and what never left was not attempted.
+    assert held.counts["accepted"] + held.counts["unknown"] <= 20 * (answers + 2)
+    assert held.counts["accepted"] + held.counts["unknown"] + held.counts["not_attempted"] == 400
 
 
 @pytest.mark.parametrize("keep_alive", ["off", "silent", "stale"])

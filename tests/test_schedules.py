@@ -9,15 +9,17 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from random import Random, SystemRandom
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from entra_reprocess import Client, Outcome, RunStoppedError
+from entra_reprocess import Client, Outcome, Report, RunStoppedError, Status
 
 from .faults import Fault, FaultServer, Record
-from .held import CANARY, WAYS, judge, run
+from .held import CANARY, WAYS, judge, leaks, run
 from .kinds_of_faults import OF_ITEMS, OF_REQUESTS
 
 pytestmark = [
@@ -26,9 +28,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:the service takes no batches:RuntimeWarning"),
 ]
 
-SCHEDULES = 800
+SCHEDULES = 500
 AT_A_TIME = 4
-ENDS = ["by itself"] * 7 + ["deadline", "source raises", "callback raises", "left early"]
+ENDS = ["by itself"] * 7 + ["deadline", "source raises", "callback raises", "left early", "resumed"]
 """How a run may end."""
 
 
@@ -94,6 +96,8 @@ class Schedule:
         )
         if self.end == "left early":
             return self._leave_early(server)
+        if self.end == "resumed":
+            return self._resume(server)
         ids: Any = self.ids
         # From throttling at random the pace may learn to be slow; no schedule has to be waited for to its end.
         call: dict[str, Any] = {"deadline": 1.0}
@@ -124,6 +128,25 @@ class Schedule:
             except RunStoppedError:
                 assert len(outcomes) == len(self.ids)
         return judge(server, self.ids, outcomes, settle=0, interrupted=True).record
+
+    def _resume(self, server: FaultServer) -> Record:
+        """Stop early with a journal, and go on with that."""
+        retry: tuple[Status, ...] = self.chance.choice([(), ("unknown",), ("unknown", "failed")])
+        with TemporaryDirectory() as folder:
+            journal = Path(folder) / "journal"
+            call = {"journal": journal, "deadline": self.chance.choice([0.01, 0.05, 0.2])}
+            run(server, self.ids, way=self.way, call=call, **self.options)
+            report: Report | None
+            with Client(CANARY, base_url=server.url, **self.options) as client:
+                try:
+                    again: dict[str, Any] = {"journal": journal, "retry": retry, "deadline": 1.0}
+                    report = client.reprocess_many(self.ids, progress=False, **again)
+                except RunStoppedError as stopped:
+                    report = stopped.report
+            assert report is not None
+            assert leaks(*(file.read_bytes().decode("latin-1") for file in Path(folder).iterdir())) == []
+        # The second run knows of no wait that was told to the first one, least of all in its last moment.
+        return judge(server, self.ids, list(report), report, settle=0, allowed={"early"}).record
 
     def met(self, record: Record) -> Iterator[str]:
         """The kinds of faults that really occurred."""
