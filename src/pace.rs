@@ -39,7 +39,7 @@ const DRAIN: f64 = 4.0;
 /// or sooner where the end of the work is near: after this share of what is left.
 const LAST_DRAIN: f64 = 0.4;
 /// This share of it is kept: no estimate is exact.
-const RESERVE: f64 = 0.07;
+const RESERVE: f64 = 0.05;
 /// The flow counts as steady once no more than this share of it is left to spend.
 const NEARLY_SPENT: f64 = 0.3;
 /// The end begins when there is less to send than what refills in so many pauses.
@@ -49,7 +49,7 @@ const END_HOLD: f64 = 0.98;
 /// and as far below it again as the probe was above it, but no further than this: the reserve may be gone.
 const END_LEAST: f64 = 0.85;
 /// A probe that had come further than this has spent the reserve.
-const PROBED: f64 = 1.03;
+const PROBED: f64 = 1.07;
 /// An estimate that is smaller than the one before by this factor is a fall;
 const FALLING: f64 = 0.7;
 /// so many in a row are no quota.
