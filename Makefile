@@ -5,13 +5,16 @@ TOOLS  := .venv/bin
 WHEELS := target/wheels
 SOURCES := $(shell git ls-files Cargo.toml Cargo.lock pyproject.toml README.md 'src/*.rs' 'python/*' 2>/dev/null)
 
-.PHONY: help demo test check soak contract deny fuzz format docs wheel clean
+.PHONY: help demo bench test check soak contract deny fuzz format docs wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: .venv/installed ## reprocess a thousand assignments on the embedded Graph emulator
 	@$(TOOLS)/python examples/demo.py
+
+bench: .venv/installed ## pacing on the emulator, beside a loop by hand; takes a quarter of an hour
+	@$(TOOLS)/python benches/pacing.py
 
 test: .venv/ready wheel ## all tests: the core, the core without emulator, and the wheel under each Python found
 	cargo test --locked --no-default-features --quiet

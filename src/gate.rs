@@ -31,12 +31,12 @@ impl Gate {
         Self { pace, under_way: 0, troubles: 0 }
     }
 
-    /// What may be sent now, of `ready` items that wait.
-    pub fn permit(&mut self, now: Instant, ready: usize) -> Permit {
+    /// What may be sent now, of `ready` items that wait; `left` is how many are to be sent in all, where that is known.
+    pub fn permit(&mut self, now: Instant, ready: usize, left: Option<usize>) -> Permit {
         if self.in_trouble() && self.under_way > 0 {
             return Permit::AfterAnswer;
         }
-        self.pace.permit(now, ready)
+        self.pace.permit(now, ready, left)
     }
 
     /// So many items were sent in one request.
@@ -104,22 +104,22 @@ mod tests {
     fn a_few_failures_hold_nobody_up() {
         let now = Instant::now();
         let mut gate = after(4, now);
-        assert_eq!(gate.permit(now, 100), Permit::Send(20));
+        assert_eq!(gate.permit(now, 100, None), Permit::Send(20));
         gate.sent(now, 20);
-        assert_eq!(gate.permit(now, 100), Permit::Send(20));
+        assert_eq!(gate.permit(now, 100, None), Permit::Send(20));
     }
 
     #[test]
     fn a_run_of_failures_pauses_all_and_then_one_request_asks() {
         let now = Instant::now();
         let mut gate = after(5, now);
-        assert_eq!(gate.permit(now, 100), Permit::At(now + WAIT));
+        assert_eq!(gate.permit(now, 100, None), Permit::At(now + WAIT));
         let later = now + WAIT;
-        assert_eq!(gate.permit(later, 100), Permit::Send(20));
+        assert_eq!(gate.permit(later, 100, None), Permit::Send(20));
         gate.sent(later, 20);
-        assert_eq!(gate.permit(later, 100), Permit::AfterAnswer);
+        assert_eq!(gate.permit(later, 100, None), Permit::AfterAnswer);
         gate.landed(later, later, trouble());
-        assert_eq!(gate.permit(later, 100), Permit::At(later + WAIT));
+        assert_eq!(gate.permit(later, 100, None), Permit::At(later + WAIT));
         assert_eq!(gate.paused(later + WAIT), 2 * WAIT);
     }
 
@@ -131,7 +131,7 @@ mod tests {
         gate.sent(later, 20);
         gate.landed(later, later, Landing { granted: 1, lost: 19, troubled: 19, ..Landing::default() });
         gate.sent(later, 20);
-        assert_eq!(gate.permit(later, 100), Permit::Send(20));
+        assert_eq!(gate.permit(later, 100, None), Permit::Send(20));
     }
 
     #[test]

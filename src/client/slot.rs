@@ -29,7 +29,7 @@ impl Client {
             let now = Instant::now();
             let permit = {
                 let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
-                let permit = gate.permit(now, 1);
+                let permit = gate.permit(now, 1, None);
                 if matches!(permit, Permit::Send(_)) {
                     gate.sent(now, 1);
                 }

@@ -273,7 +273,8 @@ impl State {
     }
 
     fn send(&mut self, wanted: usize, now: Instant) -> Next {
-        let permit = self.gate().permit(now, wanted);
+        let left = (!self.open).then_some(self.queue.len());
+        let permit = self.gate().permit(now, wanted, left);
         let most = match permit {
             Permit::Send(most) => most,
             Permit::At(until) => return Next::Wait(Some(until)),

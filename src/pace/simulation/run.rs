@@ -1,0 +1,143 @@
+//! A run against a service in virtual time: what the engine does with a pace, event by event.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::dice::Dice;
+use super::service::{Answer, Service};
+use crate::landing::Landing;
+use crate::pace::{Pace, Permit};
+
+/// The engine knows how much is left once all input was taken in; so much of it is taken in ahead.
+const TAKEN_AHEAD: usize = 1_000;
+
+/// How a run is made.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub items: usize,
+    pub batch: usize,
+    pub concurrency: usize,
+    /// Seconds that an answer takes,
+    pub latency: f64,
+    /// up to so much more of it,
+    pub jitter: f64,
+    /// and when the service looks at a request, as a share of it; None: at any time.
+    pub looks_at: Option<f64>,
+    pub ceiling: Option<f64>,
+    /// What is drawn at random follows from it.
+    pub seed: u64,
+}
+
+impl Setting {
+    /// A batch of 20, eight at a time, each answer like the other.
+    pub const fn usual(items: usize, latency: f64) -> Self {
+        let looks_at = Some(0.5);
+        Self { items, batch: 20, concurrency: 8, latency, jitter: 0.0, looks_at, ceiling: None, seed: 1 }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
+    pub seconds: f64,
+    /// Items that were sent and throttled.
+    pub wasted: usize,
+}
+
+/// What happens next to a request. Times are nanoseconds since the start.
+enum Event {
+    Looks { sent: u64, lands: u64, items: usize },
+    Lands { sent: u64, answer: Answer },
+}
+
+/// What is still to happen, in order.
+#[derive(Default)]
+struct Agenda {
+    order: BinaryHeap<Reverse<(u64, u64)>>,
+    events: HashMap<u64, Event>,
+    number: u64,
+}
+
+impl Agenda {
+    fn add(&mut self, at: u64, event: Event) {
+        self.number += 1;
+        self.events.insert(self.number, event);
+        self.order.push(Reverse((at, self.number)));
+    }
+
+    fn next_at(&self) -> Option<u64> {
+        self.order.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn pop(&mut self) -> Option<(u64, Event)> {
+        let Reverse((at, number)) = self.order.pop()?;
+        self.events.remove(&number).map(|event| (at, event))
+    }
+}
+
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
+}
+
+/// Make the run.
+pub fn drive(service: &mut Service, setting: &Setting) -> Run {
+    let start = Instant::now();
+    let at = |nanos: u64| start + Duration::from_nanos(nanos);
+    let mut pace = Pace::new(setting.batch, setting.concurrency, setting.ceiling);
+    let mut dice = Dice(setting.seed);
+    let (mut waiting, mut flying, mut done) = (setting.items, 0_usize, 0_usize);
+    let (mut agenda, mut run) = (Agenda::default(), Run::default());
+    let (mut now, mut unanswered) = (0_u64, 0_i32);
+    while done < setting.items {
+        let mut wake = None;
+        while waiting > 0 && flying < setting.concurrency {
+            let left = (waiting <= TAKEN_AHEAD).then_some(waiting);
+            match pace.permit(at(now), waiting.min(setting.batch), left) {
+                Permit::Send(items) => {
+                    let items = items.min(waiting);
+                    pace.sent(at(now), items);
+                    let latency = setting.latency * (1.0 + setting.jitter * dice.roll());
+                    let looks = setting.looks_at.unwrap_or_else(|| dice.roll());
+                    let event = Event::Looks { sent: now, lands: now + nanos(latency), items };
+                    agenda.add(now + nanos(latency * looks), event);
+                    (waiting, flying) = (waiting - items, flying + 1);
+                }
+                Permit::At(until) => {
+                    // A timer wakes a little late.
+                    let late = if setting.jitter > 0.0 { nanos(0.0015 * dice.roll()) } else { 0 };
+                    wake = Some((until - start).as_nanos() as u64 + late);
+                    break;
+                }
+                Permit::AfterAnswer => break,
+            }
+        }
+        if let Some(wake) = wake.filter(|wake| agenda.next_at().is_none_or(|next| *wake < next)) {
+            now = wake.max(now + 100);
+            continue;
+        }
+        let Some((time, event)) = agenda.pop() else { break };
+        now = now.max(time);
+        match event {
+            Event::Looks { sent, lands, items } => {
+                let answer = service.ask(now as f64 / 1e9, items);
+                agenda.add(lands, Event::Lands { sent, answer });
+            }
+            Event::Lands { sent, answer: Answer { granted, throttled, wait, used } } => {
+                unanswered = if throttled > 0 { unanswered + 1 } else { 0 };
+                // Without Retry-After the engine backs off by itself.
+                let backoff = dice.roll() * 0.5 * 2_f64.powi(unanswered.clamp(1, 6) - 1);
+                let wait = (throttled > 0).then(|| Duration::from_secs_f64(wait.unwrap_or(backoff)));
+                let landing = Landing { granted, throttled, wait, near_limit: used, ..Landing::default() };
+                pace.landed(at(now), at(sent), landing);
+                (flying, waiting, done) = (flying - 1, waiting + throttled, done + granted);
+                run.wasted += throttled;
+            }
+        }
+    }
+    assert_eq!(done, setting.items, "{setting:?}: stuck at {now}");
+    run.seconds = now as f64 / 1e9;
+    run
+}
