@@ -13,8 +13,9 @@ help: ## this list
 demo: .venv/installed ## reprocess a thousand assignments on the embedded Graph emulator
 	@$(TOOLS)/python examples/demo.py
 
-bench: .venv/installed ## pacing on the emulator, beside a loop by hand; takes a quarter of an hour
+bench: .venv/installed ## pacing and journal on the emulator, as ratios; takes a quarter of an hour
 	@$(TOOLS)/python benches/pacing.py
+	@$(TOOLS)/python benches/journal.py
 
 test: .venv/ready wheel ## all tests: the core, the core without emulator, and the wheel under each Python found
 	cargo test --locked --no-default-features --quiet

@@ -60,7 +60,7 @@ def test_answers_are_correlated_in_any_order_and_spelling(
     ids = assignment_ids(100)
     told = dict(zip(ids, [202, 404, 409, 429, 400] * 20, strict=True))
     faulty.script(
-        requests=[Fault(shuffle=True, part_ids=part_ids, header_case=header_case)] * 5,  # type: ignore[arg-type]
+        requests=[Fault(shuffle=True, part_ids=part_ids, header_case=header_case)] * 5,  # type: ignore[arg-type]  # a Literal, as pytest does not know
         ids={
             item: [fail(status, headers=(("Retry-After", "0.2"),) if status == 429 else ())]
             for item, status in told.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -504,6 +505,16 @@ def test_it_can_be_read_while_it_is_written(journal: Path) -> None:
             assert set(report.accepted.ids) <= graph.executions.keys()
         thread.join()
     assert Report.from_journal(journal).counts["accepted"] == 2_000
+
+
+def test_the_queries_of_the_documentation(graph: Emulator, client: Client, journal: Path) -> None:
+    client.reprocess_many([*graph.ids[:9], str(uuid.uuid4())], journal=journal)
+    page = (Path(__file__).parent.parent / "docs" / "journal.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    counts, failures, runs = (rows(journal, query) for query in block.split(";") if query.strip())
+    assert sorted(counts) == [("accepted", 9), ("not_found", 1)]
+    assert failures == []
+    assert [run[3] for run in runs] == ["completed"]
 
 
 def test_the_sqlite3_shell_finds_nothing_wrong(graph: Emulator, client: Client, journal: Path) -> None:
