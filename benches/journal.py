@@ -1,6 +1,6 @@
 """What a journal costs: the same runs on the emulator without and with one, in turn; run by `make bench`.
 
-CPU is that of the whole process, the emulator's share included, so only the difference means something. The difference is
+CPU is that of the whole process, the emulator included, so only the difference means something. The difference is
 taken between neighbours, and of many the median, since a machine is never quiet for long.
 """
 
@@ -48,8 +48,8 @@ def main() -> None:
     )
     wall = [journal[1] / plain[1] for plain, journal in pairs(WALL_IDS, LATENCY, WALL_RUNS)]
     print(
-        f"Time with a journal, {WALL_IDS:,} ids, {LATENCY * 1000:.0f} ms: {statistics.median(wall):.3f} times that without"
-        f" (of {WALL_RUNS} runs the median; {min(wall):.3f} to {max(wall):.3f})"
+        f"Time with a journal, {WALL_IDS:,} ids, {LATENCY * 1000:.0f} ms: {statistics.median(wall):.3f} times"
+        f" that without (of {WALL_RUNS} runs the median; {min(wall):.3f} to {max(wall):.3f})"
     )
 
 
