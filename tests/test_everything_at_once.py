@@ -47,6 +47,7 @@ def faults_of_requests(chance: Random, count: int, elsewhere: str) -> list[tuple
     return found
 
 
+@pytest.mark.timeout(400)  # usually some seconds; throttling at random may teach the pace to be slow for a while
 @pytest.mark.parametrize("way", [WAYS[0], pytest.param(WAYS[3], marks=pytest.mark.soak)])
 def test_ten_thousand_ids_meet_everything(faulty: FaultServer, way: str) -> None:
     chance = Random(2024)
