@@ -3,9 +3,9 @@
 //! The quota of entitlement management is not published, so it is learned.
 //!
 //! 1. **Start.** A window of three batches, until it was granted a few times; then it grows fast to the full one
-//!    ([`window`]). A small quota shows early and wastes little, a large one or none costs a few round trips.
+//!    (`window`). A small quota shows early and wastes little, a large one or none costs a few round trips.
 //! 2. **429.** One pause for all. What was granted from one exhaustion of the quota to the next is what was refilled, so
-//!    each 429 measures the rate; the first one only lets it be guessed ([`learned`]).
+//!    each 429 measures the rate; the first one only lets it be guessed (`learned`).
 //! 3. **Between them** the rate is held, a little below, with a probe upwards that gains speed as long as nothing is
 //!    throttled. What refilled during the pause is spent over the next seconds, not at once: a bucket loses nothing by
 //!    that, and windows do not run over.
