@@ -96,7 +96,8 @@ def kill_and_resume(server: FaultServer, folder: Path, seed: int) -> None:
     record = server.record(settle=2)
     after: dict[str, str] = {each.id: each.status for each in report}
     assert broken_invariants(record, ids, after) == [], f"seed {seed}"
-    assert record.violations == [], f"seed {seed}"
+    # A wait that the killed process was told is not known to the next one.
+    assert [each for each in record.violations if each.kind != "early"] == [], f"seed {seed}"
     final = {item for item, script in script.items() if script[0] is not None and script[0].status in {403, 404, 409}}
     assert {item for item, status in after.items() if status != "accepted"} <= final, f"seed {seed}"
     # A fault of one part may spoil the answer of its whole batch.
