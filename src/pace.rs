@@ -50,14 +50,16 @@ const END_HOLD: f64 = 0.98;
 const END_LEAST: f64 = 0.85;
 /// A probe that had come further than this has spent the reserve.
 const PROBED: f64 = 1.07;
-/// An estimate that is smaller than the one before by this factor is a fall;
-const FALLING: f64 = 0.7;
-/// so many in a row are no quota.
-const MOST_FALLS: u32 = 3;
+/// So many times in a row that it was exhausted before as much was granted as the rate lets expect, it is no quota;
+const MOST_EARLY: u32 = 5;
+/// or so many times more often that here and there one was refused.
+const REFUSED_HERE_AND_THERE: u32 = 10;
+/// Nor is there one where the rate has fallen below this share of the best one measured.
+const FALLEN: f64 = 0.4;
 /// Until so large a share is refused that there must be one all the same.
-const ALL_REFUSED: f64 = 0.9;
+const MOSTLY_REFUSED: f64 = 0.7;
 /// Where a larger share of the last items was refused, the quota is exhausted;
-const EXHAUSTED: f64 = 0.25;
+const EXHAUSTED: f64 = 0.3;
 /// and where as much was granted as was expected, at least this share of it, also.
 const EXPECTED: f64 = 0.8;
 /// A request carries what this much time allows, so that a slow quota is not hit by a full batch at a time,
@@ -107,8 +109,10 @@ pub struct Pace {
     paused_until: Option<Instant>,
     paused: Duration,
     last_pause: Duration,
-    /// Estimates in a row that were much smaller than the one before.
-    falls: u32,
+    /// Refusals in a row that came before as much was granted as the rate lets expect; an exhaustion counts for many.
+    early: u32,
+    /// The highest rate measured.
+    best: f64,
     /// Whether the service refuses some items and not others, without a quota to be seen.
     is_picky: bool,
     /// Of the last items or so, the share that was throttled.
@@ -140,7 +144,8 @@ impl Pace {
             paused_until: None,
             paused: Duration::ZERO,
             last_pause: Duration::ZERO,
-            falls: 0,
+            early: 0,
+            best: 0.0,
             is_picky: false,
             refused_share: 0.0,
             in_vain: 0,
@@ -286,14 +291,25 @@ impl Pace {
             return;
         }
         let ended = self.last_sent.unwrap_or(now);
-        self.is_picky &= self.refused_share < ALL_REFUSED;
-        if self.is_picky || !(self.is_exhausted() || self.is_expected(&epoch, ended)) {
+        self.is_picky &= self.refused_share < MOSTLY_REFUSED;
+        let is_expected = self.is_expected(&epoch, ended);
+        if self.held.is_some() {
+            let counts = if self.is_exhausted() { REFUSED_HERE_AND_THERE } else { 1 };
+            self.early = if is_expected { 0 } else { self.early + counts };
+        }
+        if self.early >= MOST_EARLY * REFUSED_HERE_AND_THERE {
+            self.give_up();
+        }
+        if self.is_picky || !(self.is_exhausted() || is_expected) {
             // Here and there one is refused, the rest goes through: a wait for all, but no measure of a quota.
             if let (Some(held), true) = (&mut self.held, was_running) {
                 held.learned = held.learned.eased(now, held.since, wait);
                 (held.since, held.ready) = (now + wait, 0.0);
                 held.allowance = held.learned.refilled(wait);
                 self.counted = Some(held.since);
+                if held.learned.per_second < FALLEN * self.best {
+                    self.give_up();
+                }
             }
             return;
         }
@@ -301,6 +317,14 @@ impl Pace {
         self.closing = Some((epoch, ended));
         self.epoch = Some(Epoch::after(ended));
         self.last_pause = wait;
+    }
+
+    /// A quota is found in one or two steps. Where each estimate was too high, there is none: the service refuses some
+    /// items and not others, and a wait is all that it asks for.
+    fn give_up(&mut self) {
+        (self.early, self.best, self.refused_share) = (0, 0.0, 0.0);
+        (self.held, self.is_picky) = (None, true);
+        self.window.open();
     }
 
     /// Whether as much was granted as the rate lets expect, so that the quota may well be exhausted.
@@ -315,14 +339,11 @@ impl Pace {
         let Some((epoch, ended)) = self.closing.take() else { return };
         let before = self.held.map(|held| (held.learned, held.since));
         let learned = Learned::from_epoch(before, &epoch, ended, self.last_pause);
-        let falls = before.is_some_and(|(before, _)| learned.per_second < FALLING * before.per_second);
-        self.falls = if falls { self.falls + 1 } else { 0 };
-        if self.falls >= MOST_FALLS {
-            // A quota is found in one or two steps. What seems to shrink with every step is none: the service refuses
-            // some items and not others, and a wait is all that it asks for.
-            (self.falls, self.held, self.is_picky) = (0, None, true);
-            self.window.open();
-            return;
+        if !learned.is_guess() {
+            self.best = self.best.max(learned.per_second);
+        }
+        if learned.per_second < FALLEN * self.best {
+            return self.give_up();
         }
         if learned.is_guess() {
             self.window.reopen(learned.per_second * self.round_trip);

@@ -41,6 +41,19 @@ impl Case {
         let at_once = (self.setting.batch * self.setting.concurrency) as f64;
         let quota = match self.kind {
             Kind::Free => 0.0,
+            // Full windows, and a wait after each in which something is refused.
+            Kind::Picky { share, wait } => {
+                let (mut left, mut seconds) = (items, 0.0);
+                while left > 0.5 {
+                    let window = left.min(at_once);
+                    left -= window * (1.0 - share);
+                    let any = if left > 0.5 { 1.0 - (1.0 - share).powf(window) } else { 0.0 };
+                    seconds += latency + any * wait;
+                }
+                return seconds;
+            }
+            Kind::Once { wait, .. } => return (items / at_once).ceil() * latency + wait,
+            Kind::Second { wait, .. } => return (items / at_once).ceil() * latency + 1.0 + wait,
             Kind::Bucket { rate, burst } => (items - burst).max(0.0) / rate,
             Kind::Fixed { calls, per, phase } => (((items / calls).ceil() - 1.0) * per - phase).max(0.0),
             Kind::Sliding { calls, per } => ((items / calls).ceil() - 1.0) * per,
@@ -278,6 +291,51 @@ fn whatever_a_429_says_the_run_ends_in_a_bearable_time() {
     }
 }
 
+/// Services that refuse without a quota, as it is called in the documentation; `wait` is what they ask for.
+fn without_a_quota(wait: f64) -> [(&'static str, Kind); 6] {
+    [
+        ("1 % of the items", Kind::Picky { share: 0.01, wait }),
+        ("3 % of the items", Kind::Picky { share: 0.03, wait }),
+        ("10 % of the items", Kind::Picky { share: 0.1, wait }),
+        ("30 % of the items", Kind::Picky { share: 0.3, wait }),
+        ("one request, after 0.25 s", Kind::Once { at: 0.25, wait }),
+        ("all of one second, after 0.25 s", Kind::Second { at: 0.25, wait }),
+    ]
+}
+
+/// The longest time over the ideal one, with requests of every size, and waits that are short or long.
+fn worst_without_a_quota(service: usize, items: usize) -> f64 {
+    let mut worst = 0.0_f64;
+    for wait in [0.2, 1.0, 3.0] {
+        for (batch, concurrency) in [(20, 8), (4, 8), (1, 50)] {
+            for seed in 0..5 {
+                let looks_at = Some(seed as f64 / 4.0);
+                let usual = Setting::usual(items, 0.1);
+                let setting = Setting { batch, concurrency, looks_at, jitter: 0.05, seed, ..usual };
+                let kind = without_a_quota(wait)[service].1;
+                let case = Case { kind, setting };
+                worst = worst.max(case.judge_by(Service::new(kind, Says::Exactly)).time);
+            }
+        }
+    }
+    worst
+}
+
+#[test]
+fn a_service_without_a_quota_that_refuses_some_items_is_not_paced_like_one() {
+    // A few hundred items are done before it can be told from a quota.
+    for (items, most) in [
+        (300, [1.5, 2.2, 2.5, 18.0, 3.0, 6.5]),
+        (2_000, [1.2, 1.4, 3.0, 3.2, 6.5, 5.5]),
+        (10_000, [1.2, 1.2, 2.0, 1.6, 3.2, 3.0]),
+    ] {
+        for (service, most) in most.into_iter().enumerate() {
+            let time = worst_without_a_quota(service, items);
+            assert!(time <= most, "{} of {items}: {time}", without_a_quota(0.0)[service].0);
+        }
+    }
+}
+
 /// The worst of a few runs that differ in where the service looks and in what is drawn at random.
 fn worst(kind: Kind, items: usize, latency: f64) -> (f64, f64) {
     let runs = [(0.0, 1), (0.5, 2), (1.0, 3)].map(|(looks_at, seed)| {
@@ -301,6 +359,11 @@ fn tables() -> Result<String, std::fmt::Error> {
         let waste = quantile(&verdicts, 1.0, |each| each.waste);
         let name = family.text();
         writeln!(text, "| {name} | {median:.2} | {most:.2} | {worst:.2} | {useful:.2} | {waste:.2} |")?;
+    }
+    text += "\n| without a quota, refused | 300 ids: time | 2,000 ids | 10,000 ids |\n|:--|--:|--:|--:|\n";
+    for (service, (name, _)) in without_a_quota(1.0).into_iter().enumerate() {
+        let [few, some, many] = [300, 2_000, 10_000].map(|items| worst_without_a_quota(service, items));
+        writeln!(text, "| {name} | {few:.2} | {some:.2} | {many:.2} |")?;
     }
     text += "\n| rate /s | burst | latency s | bucket: time | useful | fixed window: time | useful \
              | sliding window: time | useful |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::dice::Dice;
+
 /// How a service counts. Rates are items a second, times are seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -13,6 +15,12 @@ pub enum Kind {
     Fixed { calls: f64, per: f64, phase: f64 },
     /// So many in any span of that length.
     Sliding { calls: f64, per: f64 },
+    /// No quota: such a share of the items is refused at random.
+    Picky { share: f64, wait: f64 },
+    /// No quota: the first request that is looked at after that time is refused as a whole, and none later.
+    Once { at: f64, wait: f64 },
+    /// No quota: whatever is looked at within the second that begins then is refused.
+    Second { at: f64, wait: f64 },
 }
 
 /// What a 429 says.
@@ -24,6 +32,8 @@ pub enum Says {
     Nothing,
     /// One second, whatever the truth is.
     AlwaysOne,
+    /// The truth.
+    Exactly,
 }
 
 /// The answer to a request.
@@ -48,12 +58,25 @@ pub struct Service {
     /// From this time on, the quota is so many times as large.
     changes: Option<(f64, f64)>,
     warns: bool,
+    dice: Dice,
+    has_refused: bool,
 }
 
 impl Service {
     pub fn new(kind: Kind, says: Says) -> Self {
         let level = if let Kind::Bucket { burst, .. } = kind { burst } else { 0.0 };
-        Self { kind, says, level, at: 0.0, used: 0.0, log: VecDeque::new(), changes: None, warns: false }
+        Self {
+            kind,
+            says,
+            level,
+            at: 0.0,
+            used: 0.0,
+            log: VecDeque::new(),
+            changes: None,
+            warns: false,
+            dice: Dice(7),
+            has_refused: false,
+        }
     }
 
     pub fn changing(self, at: f64, factor: f64) -> Self {
@@ -76,9 +99,11 @@ impl Service {
                 wait = wait.max(until);
             }
         }
+        self.has_refused |= granted < items;
         let told = match self.says {
             Says::WholeSeconds => Some(wait.ceil().max(1.0)),
             Says::AlwaysOne => Some(1.0),
+            Says::Exactly => Some(wait),
             Says::Nothing => None,
         };
         Answer {
@@ -93,6 +118,9 @@ impl Service {
     fn take(&mut self, now: f64, factor: f64) -> (bool, f64, f64) {
         match self.kind {
             Kind::Free => (true, 0.0, 0.0),
+            Kind::Picky { share, wait } => (self.dice.roll() >= share, wait, 0.0),
+            Kind::Once { at, wait } => (now < at || self.has_refused, wait, 0.0),
+            Kind::Second { at, wait } => (!(at..at + 1.0).contains(&now), wait, 0.0),
             Kind::Bucket { rate, burst } => {
                 let (rate, burst) = (rate * factor, burst.max(1.0));
                 self.level = (self.level + rate * (now - self.at)).min(burst);
