@@ -282,7 +282,7 @@ impl Pace {
             self.last_pause = self.last_pause.max(wait);
             return;
         }
-        if epoch.granted < 1.0 && (self.in_vain > 0 || self.is_exhausted()) {
+        if epoch.granted < 1.0 && (!epoch.is_first || self.in_vain > 0 || self.is_exhausted()) {
             // Nothing granted tells nothing of the rate, only that the pause, if there was one, was too short.
             self.in_vain += 1;
             let longer = self.last_pause.mul_f64(PATIENCE).clamp(wait, MOST_PATIENCE.max(wait));
