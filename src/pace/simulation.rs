@@ -157,7 +157,17 @@ impl Family {
         let items = (burst + rate * seconds) as usize;
         Case {
             kind,
-            setting: Setting { items, batch, concurrency, latency, jitter, looks_at, ceiling: None, seed },
+            setting: Setting {
+                items,
+                batch,
+                concurrency,
+                latency,
+                jitter,
+                looks_at,
+                sign_in: 0.0,
+                ceiling: None,
+                seed,
+            },
         }
     }
 
@@ -191,6 +201,24 @@ fn the_usual_quota_whenever_the_service_looks() {
                     let Verdict { time, useful, .. } = case.judge();
                     assert!(time <= 1.05 && useful >= 0.97, "{case:?}: {time} {useful}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sign_in_that_takes_its_time_spoils_no_measurement() {
+    for (batch, concurrency) in [(20, 8), (1, 50)] {
+        for looks_at in [0.0, 0.5, 1.0] {
+            let seconds = [0.0, 0.1, 0.5, 2.0].map(|sign_in| {
+                let usual = Setting::usual(2_000, 0.1);
+                let looks_at = Some(looks_at);
+                let setting = Setting { batch, concurrency, looks_at, jitter: 0.02, sign_in, ..usual };
+                let case = bucket(200.0, 200.0, setting);
+                (case.judge().time * case.ideal() - sign_in, sign_in)
+            });
+            for (each, sign_in) in seconds {
+                assert!(each <= 1.05 * 9.1, "{batch} {looks_at} {sign_in}: {seconds:?}");
             }
         }
     }
