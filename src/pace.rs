@@ -120,6 +120,8 @@ pub struct Pace {
     /// Pauses in a row after which nothing was granted.
     in_vain: u32,
     started: Option<Instant>,
+    /// The first answer, and the shortest time that one took.
+    first_answer: Option<(Instant, Duration)>,
     last_sent: Option<Instant>,
     epoch: Option<Epoch>,
     /// The epoch before, until all its requests are back, and when it ended.
@@ -150,6 +152,7 @@ impl Pace {
             refused_share: 0.0,
             in_vain: 0,
             started: None,
+            first_answer: None,
             last_sent: None,
             epoch: None,
             closing: None,
@@ -202,7 +205,10 @@ impl Pace {
         let (granted, throttled) = (landing.granted as f64, landing.throttled as f64);
         self.in_flight = (self.in_flight - granted - throttled - landing.lost as f64).max(0.0);
         if granted + throttled > 0.0 {
-            let took = now.saturating_duration_since(sent).as_secs_f64();
+            let took = now.saturating_duration_since(sent);
+            let (_, shortest) = self.first_answer.get_or_insert((now, took));
+            *shortest = took.min(*shortest);
+            let took = took.as_secs_f64();
             self.round_trip += (took - self.round_trip) * if self.round_trip > 0.0 { 0.2 } else { 1.0 };
         }
         self.count_granted(sent, granted);
@@ -276,13 +282,19 @@ impl Pace {
     fn throttled(&mut self, now: Instant, sent: Instant, wait: Duration) {
         let was_running = self.paused_until(now).is_none();
         self.pause(now, wait);
-        let Some(epoch) = self.epoch else { return };
+        let Some(mut epoch) = self.epoch else { return };
+        if let Some((at, shortest)) = self.first_answer
+            && epoch.is_first
+        {
+            // The first requests wait for a sign-in and for connections: nobody grants anything meanwhile.
+            epoch.since = epoch.since.max(at.checked_sub(shortest).unwrap_or(at));
+        }
         // The rest of the window that met the same exhaustion tells nothing new.
         if sent <= epoch.since && !epoch.is_first {
             self.last_pause = self.last_pause.max(wait);
             return;
         }
-        if epoch.granted < 1.0 && (self.in_vain > 0 || self.is_exhausted()) {
+        if epoch.granted < 1.0 && (!epoch.is_first || self.in_vain > 0 || self.is_exhausted()) {
             // Nothing granted tells nothing of the rate, only that the pause, if there was one, was too short.
             self.in_vain += 1;
             let longer = self.last_pause.mul_f64(PATIENCE).clamp(wait, MOST_PATIENCE.max(wait));

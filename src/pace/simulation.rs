@@ -12,10 +12,16 @@ mod run;
 mod service;
 
 use std::fmt::Write;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use dice::Dice;
 use run::{Run, Setting, drive};
 use service::{Kind, Says, Service};
+
+use super::Pace;
+use crate::landing::Landing;
 
 /// A service, how it is met, and how long that takes who knows it.
 #[derive(Clone, Debug)]
@@ -151,7 +157,17 @@ impl Family {
         let items = (burst + rate * seconds) as usize;
         Case {
             kind,
-            setting: Setting { items, batch, concurrency, latency, jitter, looks_at, ceiling: None, seed },
+            setting: Setting {
+                items,
+                batch,
+                concurrency,
+                latency,
+                jitter,
+                looks_at,
+                sign_in: 0.0,
+                ceiling: None,
+                seed,
+            },
         }
     }
 
@@ -185,6 +201,24 @@ fn the_usual_quota_whenever_the_service_looks() {
                     let Verdict { time, useful, .. } = case.judge();
                     assert!(time <= 1.05 && useful >= 0.97, "{case:?}: {time} {useful}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sign_in_that_takes_its_time_spoils_no_measurement() {
+    for (batch, concurrency) in [(20, 8), (1, 50)] {
+        for looks_at in [0.0, 0.5, 1.0] {
+            let seconds = [0.0, 0.1, 0.5, 2.0].map(|sign_in| {
+                let usual = Setting::usual(2_000, 0.1);
+                let looks_at = Some(looks_at);
+                let setting = Setting { batch, concurrency, looks_at, jitter: 0.02, sign_in, ..usual };
+                let case = bucket(200.0, 200.0, setting);
+                (case.judge().time * case.ideal() - sign_in, sign_in)
+            });
+            for (each, sign_in) in seconds {
+                assert!(each <= 1.05 * 9.1, "{batch} {looks_at} {sign_in}: {seconds:?}");
             }
         }
     }
@@ -289,6 +323,28 @@ fn whatever_a_429_says_the_run_ends_in_a_bearable_time() {
             }
         }
     }
+}
+
+#[test]
+fn an_item_that_is_refused_right_after_a_pause_measures_nothing() {
+    let (mut now, wait) = (Instant::now(), Duration::from_secs(1));
+    let mut pace = Pace::new(4, 8, None);
+    let mut ask = |now: Instant, granted: usize, throttled: usize| {
+        pace.sent(now, granted + throttled);
+        let wait = (throttled > 0).then_some(wait);
+        let landing = Landing { granted, throttled, wait, ..Landing::default() };
+        pace.landed(now + Duration::from_millis(100), now, landing);
+        pace.permit(now + Duration::from_secs(2), 4, None);
+        pace.held.map(|held| held.learned.per_second)
+    };
+    for _ in 0..10 {
+        ask(now, 4, 0);
+        now += Duration::from_millis(100);
+    }
+    ask(now, 0, 4);
+    let before = ask(now + Duration::from_millis(1), 0, 4);
+    let after = ask(now + Duration::from_secs(3), 0, 1);
+    assert!(before.is_some() && before == after, "{before:?} {after:?}");
 }
 
 /// Services that refuse without a quota, as it is called in the documentation; `wait` is what they ask for.

@@ -26,6 +26,8 @@ pub struct Setting {
     pub jitter: f64,
     /// and when the service looks at a request, as a share of it; None: at any time.
     pub looks_at: Option<f64>,
+    /// Seconds until there is a token: the first requests wait for it.
+    pub sign_in: f64,
     pub ceiling: Option<f64>,
     /// What is drawn at random follows from it.
     pub seed: u64,
@@ -35,7 +37,8 @@ impl Setting {
     /// A batch of 20, eight at a time, each answer like the other.
     pub const fn usual(items: usize, latency: f64) -> Self {
         let looks_at = Some(0.5);
-        Self { items, batch: 20, concurrency: 8, latency, jitter: 0.0, looks_at, ceiling: None, seed: 1 }
+        let (batch, concurrency, jitter, sign_in) = (20, 8, 0.0, 0.0);
+        Self { items, batch, concurrency, latency, jitter, looks_at, sign_in, ceiling: None, seed: 1 }
     }
 }
 
@@ -101,8 +104,9 @@ pub fn drive(service: &mut Service, setting: &Setting) -> Run {
                     pace.sent(at(now), items);
                     let latency = setting.latency * (1.0 + setting.jitter * dice.roll());
                     let looks = setting.looks_at.unwrap_or_else(|| dice.roll());
-                    let event = Event::Looks { sent: now, lands: now + nanos(latency), items };
-                    agenda.add(now + nanos(latency * looks), event);
+                    let leaves = now.max(nanos(setting.sign_in));
+                    let event = Event::Looks { sent: now, lands: leaves + nanos(latency), items };
+                    agenda.add(leaves + nanos(latency * looks), event);
                     (waiting, flying) = (waiting - items, flying + 1);
                 }
                 Permit::At(until) => {
