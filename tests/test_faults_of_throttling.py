@@ -36,8 +36,8 @@ def test_throttled_parts_pause_all_and_are_sent_again_without_the_others(faulty:
     held = hold(faulty, ids, way=way)
     assert held.counts == {"accepted": 100}
     assert {item: held.sent(item) for item in ids} == {item: 2 if item in told else 1 for item in ids}
-    # What is sent again is packed with each other or with fresh ones.
-    assert held.record.request_count <= 5 + len(told) / 2
+    # What is sent again is packed as far as the pace allows, which may take so many refusals for a small quota.
+    assert held.record.request_count < 5 + len(told)
 
 
 def test_a_storm_of_throttling(faulty: FaultServer) -> None:
