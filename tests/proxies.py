@@ -6,12 +6,12 @@ import base64
 import socket
 import threading
 from contextlib import suppress
-from typing import Self
 
+from .listening import Listening
 from .secure import read_head
 
 
-class Proxy:
+class Proxy(Listening):
     """Tunnels CONNECT and SOCKS 5 to loopback during a `with` block.
 
     With `password`, CONNECT needs Basic authentication by `user`; with `answer`, those bytes are all that comes.
@@ -20,30 +20,10 @@ class Proxy:
     def __init__(self, *, user: str = "user", password: str | None = None, answer: bytes | None = None) -> None:
         self._expected = None if password is None else base64.b64encode(f"{user}:{password}".encode())
         self._answer = answer
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        super().__init__()
         self.heads: list[bytes] = []
-        self.connections = self.tunnels = 0
-        self.port: int = self._socket.getsockname()[1]
+        self.tunnels = 0
         self.url = f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._listen, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # A shutdown ends an accept that is under way; a close alone does not.
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(10)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from .listening import Listening
 
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
@@ -38,7 +39,7 @@ def batch_answer(body: bytes) -> bytes:
     )
 
 
-class Secure:
+class Secure(Listening):
     """Listens on a port of loopback during a `with` block; `answer` gives the bytes for each request's head and body.
 
     `received` has each head that came through TLS, `handshakes` how often TLS was agreed on, `failures` how often not.
@@ -59,30 +60,10 @@ class Secure:
             self._context.set_ciphers("DEFAULT:@SECLEVEL=0")
         self._context.maximum_version = newest
         self._answer = answer
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        super().__init__()
         self.received: list[bytes] = []
-        self.connections = self.handshakes = self.failures = 0
-        self.port: int = self._socket.getsockname()[1]
+        self.handshakes = self.failures = 0
         self.url = f"https://localhost:{self.port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._listen, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # A shutdown ends an accept that is under way; a close alone does not.
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(10)
