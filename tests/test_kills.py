@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from entra_reprocess import Client, Report
+from entra_reprocess import Client, JournalError, Report, RunStoppedError
 
 from . import scripts
 from .faults import (
@@ -61,6 +62,18 @@ def faults(drawn: random.Random) -> dict[str, list[Fault | None]]:
     return {item: drawn.choice(kinds) for item in drawn.sample(assignment_ids(IDS), 60)}
 
 
+def run_and_kill(server: FaultServer, journal: Path, seconds: float) -> bool:
+    """Run for so long; gives whether it came to its end before."""
+    process = scripts.start(CODE, server.url, str(journal), str(IDS))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "go\n"
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    out, err = process.communicate(timeout=30)
+    assert err == ""
+    return "done" in out
+
+
 def kill_and_resume(server: FaultServer, folder: Path, seed: int) -> None:
     drawn = random.Random(seed)
     ids = assignment_ids(IDS)
@@ -69,15 +82,9 @@ def kill_and_resume(server: FaultServer, folder: Path, seed: int) -> None:
         script = faults(drawn)
         server.script(ids=script)
         journal = folder / f"{seed}-{attempt}.db"
-        process = scripts.start(CODE, server.url, str(journal), str(IDS))
-        assert process.stdout is not None
-        assert process.stdout.readline() == "go\n"
-        time.sleep(drawn.uniform(0.02, 0.8))
-        process.send_signal(signal.SIGKILL)
-        out, err = process.communicate(timeout=30)
-        assert err == ""
+        is_done = run_and_kill(server, journal, drawn.uniform(0.02, 0.8))
         before = server.record(settle=2)
-        if "done" in out or not before.executions:
+        if is_done or not before.executions:
             continue
         at_kill = Report.from_journal(journal)
         open_ids = {each.id for each in at_kill if each.status == "unknown"}
@@ -140,13 +147,7 @@ def test_kill_after_kill_of_one_run(server: FaultServer, tmp_path: Path) -> None
     sent_twice: set[str] = set()
     drawn = random.Random(seed := random.randrange(1 << 30))
     for _ in range(50):
-        process = scripts.start(CODE, server.url, str(journal), str(IDS))
-        assert process.stdout is not None
-        assert process.stdout.readline() == "go\n"
-        time.sleep(drawn.uniform(0.1, 0.4))
-        process.send_signal(signal.SIGKILL)
-        out, _ = process.communicate(timeout=30)
-        if "done" in out:
+        if run_and_kill(server, journal, drawn.uniform(0.1, 0.4)):
             break
         if not journal.exists():
             continue
@@ -164,30 +165,100 @@ def test_kill_after_kill_of_one_run(server: FaultServer, tmp_path: Path) -> None
     assert twice <= sent_twice
 
 
+def killed(server: FaultServer, journal: Path) -> Path:
+    """A journal whose run was killed after some two hundred ids; gives the file that holds its last commits."""
+    server.reset(latency=0.02)
+    process = scripts.start(CODE, server.url, str(journal), str(IDS))
+    while not journal.exists() or len(server.record().executions) <= 200:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    return journal.with_name(f"{journal.name}-wal")
+
+
+def resume(server: FaultServer, journal: Path) -> int:
+    """How many are accepted in the end."""
+    with Client("canary", base_url=server.url) as client:
+        return client.reprocess_many(assignment_ids(IDS), journal=journal).counts["accepted"]
+
+
 def test_a_torn_tail_is_dropped(server: FaultServer, tmp_path: Path) -> None:
     """The last commit may be half on the disk when the power goes."""
     journal = tmp_path / "june.db"
-    server.reset(latency=0.02)
-    process = scripts.start(CODE, server.url, str(journal), str(IDS))
-    while True:
-        time.sleep(0.05)
-        if journal.exists() and len(server.record().executions) > 200:
-            break
-        assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
-    tail = journal.with_name("june.db-wal")
+    tail = killed(server, journal)
     whole = tail.read_bytes()
-    executed = server.record(settle=2).executions
+    record = server.record(settle=2)
     known: list[int] = []
-    for cut in (0, 1, 37, len(whole) // 2, 0):
+    for number, cut in enumerate((0, 1, 37, len(whole) // 3, len(whole) // 2, len(whole) - 100)):
         tail.write_bytes(whole[: len(whole) - cut])
-        report = Report.from_journal(journal)
+        torn = copy(tail, tmp_path / str(number))
+        report = Report.from_journal(torn)
         known.append(report.counts["accepted"])
-        assert set(report.accepted.ids) <= executed.keys()
-    assert known[0] == known[-1] >= known[1] >= known[3]
-    with Client("canary", base_url=server.url) as client:
-        assert client.reprocess_many(assignment_ids(IDS), journal=journal).counts["accepted"] == IDS
+        statuses: dict[str, str] = {each.id: each.status for each in report}
+        assert broken_invariants(record, report.ids, statuses) == [], cut
+        assert Report.from_journal(torn).counts == report.counts, "reading changes nothing"
+    assert known == sorted(known, reverse=True)
+    assert known[0] > known[-1]
+    # Nothing but the first commit is left, and a run that goes on and sends nothing does not forget what may have been.
+    with Client("canary", base_url="http://127.0.0.1:9", max_retries=0) as client, pytest.raises(RunStoppedError):
+        client.reprocess_many(assignment_ids(IDS), journal=journal)
+    statuses = {each.id: each.status for each in Report.from_journal(journal)}
+    assert broken_invariants(record, assignment_ids(IDS), statuses) == []
+    assert resume(server, journal) == IDS
+
+
+def test_a_flipped_bit_in_the_tail_is_seen(server: FaultServer, tmp_path: Path) -> None:
+    """SQLite takes it for the end of what was written, and drops all that lies behind it."""
+    tail = killed(server, tmp_path / "june.db")
+    truth = Report.from_journal(copy(tail, tmp_path / "whole"))
+    whole = tail.read_bytes()
+    drawn = random.Random(seed := random.randrange(1 << 30))
+    told = 0
+    for number in range(60):
+        damaged = bytearray(whole)
+        damaged[drawn.randrange(len(whole))] ^= 1 << drawn.randrange(8)
+        tail.write_bytes(damaged)
+        journal = copy(tail, tmp_path / str(number))
+        for _ in range(2):
+            try:
+                report = Report.from_journal(journal)
+            except JournalError:
+                told += 1
+                with pytest.raises(JournalError), Client("canary", base_url="http://127.0.0.1:9") as client:
+                    client.resume(journal)
+            else:
+                statuses = [(each.id, each.status) for each in report]
+                assert statuses == [(each.id, each.status) for each in truth], f"seed {seed}"
+    assert told > 30
+
+
+@pytest.mark.parametrize("lost", ["gone", "empty header"])
+def test_without_its_tail_a_journal_is_refused_until_told_otherwise(
+    server: FaultServer, tmp_path: Path, lost: str
+) -> None:
+    journal = tmp_path / "june.db"
+    tail = killed(server, journal)
+    if lost == "gone":
+        tail.unlink()
+    else:
+        tail.write_bytes(bytes(32) + tail.read_bytes()[32:])
+    for _ in range(2):
+        with pytest.raises(JournalError, match=r"commits are missing.* remove the -lock file"):
+            Report.from_journal(journal)
+        with pytest.raises(JournalError, match=r"commits are missing.* remove the -lock file"):
+            resume(server, journal)
+    journal.with_name("june.db-lock").unlink()
+    assert resume(server, journal) == IDS
+    assert [each.name for each in tmp_path.iterdir()] == ["june.db"]
+
+
+def copy(tail: Path, folder: Path) -> Path:
+    """The journal of this tail with all that belongs to it, in another place."""
+    folder.mkdir()
+    for each in tail.parent.glob("june.db*"):
+        shutil.copy(each, folder)
+    return folder / "june.db"
 
 
 def test_the_lock_of_a_killed_run_is_free(server: FaultServer, tmp_path: Path) -> None:

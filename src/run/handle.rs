@@ -148,6 +148,7 @@ impl Run {
                     places: earlier.columns.places().len() as u64,
                     input_ended: earlier.input_ended,
                     carried: earlier.carried,
+                    sent_before: earlier.sent_before,
                 };
                 let window = plan.batch_size * plan.concurrency;
                 let link = Link::new(journal.path(), journal.tenant(), past, setup.is_sized, window);

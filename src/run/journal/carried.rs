@@ -32,6 +32,15 @@ pub struct Earlier {
     pub carried: HashMap<u32, Carried>,
     /// Whether every id of the input is there.
     pub input_ended: bool,
+    /// Rows with a smaller number may have been sent, also where the journal has lost them.
+    pub sent_before: u32,
+}
+
+impl Carried {
+    /// Of a row that may have been sent, and of which nothing else is known.
+    pub fn maybe_sent() -> Self {
+        Self { attempts: 1, is_ambiguous: true, ..Self::default() }
+    }
 }
 
 impl Earlier {

@@ -32,6 +32,8 @@ pub struct Head {
     pub repeats: i64,
     /// Rows of `run`.
     pub runs: i64,
+    /// How often it was committed.
+    pub commits: i64,
     /// The checksums of all those rows, added up.
     pub total: i64,
 }
@@ -48,6 +50,7 @@ impl Head {
             .number(Some(self.assignments))
             .number(Some(self.repeats))
             .number(Some(self.runs))
+            .number(Some(self.commits))
             .number(Some(self.total))
             .done()
     }
@@ -55,11 +58,11 @@ impl Head {
     /// Write it, for the first time or anew.
     pub fn write(&self, connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
         const INSERT: &str = "INSERT INTO journal (action, cloud, api_version, tenant, created, input_ended, \
-                              assignments, repeats, runs, total, fingerprint) \
-                              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+                              assignments, repeats, runs, commits, total, fingerprint) \
+                              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
         const UPDATE: &str = "UPDATE journal SET action = ?1, cloud = ?2, api_version = ?3, tenant = ?4, \
                               created = ?5, input_ended = ?6, assignments = ?7, repeats = ?8, runs = ?9, \
-                              total = ?10, fingerprint = ?11";
+                              commits = ?10, total = ?11, fingerprint = ?12";
         connection.prepare_cached(if is_new { INSERT } else { UPDATE })?.execute(params![
             self.identity.action,
             self.identity.cloud,
@@ -70,6 +73,7 @@ impl Head {
             self.assignments,
             self.repeats,
             self.runs,
+            self.commits,
             self.total,
             self.fingerprint(),
         ])?;
@@ -79,8 +83,8 @@ impl Head {
     /// Read it; `None` where it is not what was written.
     pub fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
         let mut statement = connection.prepare(
-            "SELECT action, cloud, api_version, tenant, created, input_ended, assignments, repeats, runs, total, \
-             fingerprint FROM journal",
+            "SELECT action, cloud, api_version, tenant, created, input_ended, assignments, repeats, runs, commits, \
+             total, fingerprint FROM journal",
         )?;
         let heads: Vec<(Self, i64)> = statement
             .query_map([], |row| {
@@ -93,9 +97,10 @@ impl Head {
                     assignments: row.get(6)?,
                     repeats: row.get(7)?,
                     runs: row.get(8)?,
-                    total: row.get(9)?,
+                    commits: row.get(9)?,
+                    total: row.get(10)?,
                 };
-                Ok((head, row.get(10)?))
+                Ok((head, row.get(11)?))
             })?
             .collect::<Result<_, _>>()?;
         Ok(match heads.as_slice() {

@@ -19,6 +19,8 @@ pub struct Link {
     inbox: Arc<Inbox>,
     tenant: Option<String>,
     carried: HashMap<u32, Carried>,
+    /// Earlier runs may have sent rows with a smaller number.
+    sent_before: u32,
     /// Places of the input that an earlier run has written down; until they have come again, nothing is sent.
     earlier_places: u64,
     /// Whether that was all of the input.
@@ -46,6 +48,8 @@ pub struct Past {
     pub input_ended: bool,
     /// What they leave of ids that are sent again.
     pub carried: HashMap<u32, Carried>,
+    /// They may have sent rows with a smaller number.
+    pub sent_before: u32,
 }
 
 impl Link {
@@ -56,6 +60,7 @@ impl Link {
             inbox: Arc::default(),
             tenant: tenant.map(str::to_owned),
             carried: past.carried,
+            sent_before: past.sent_before,
             earlier_places: past.places,
             input_had_ended: past.input_ended,
             is_sized,
@@ -185,7 +190,7 @@ impl Link {
 
     /// What earlier runs leave of a row; once.
     pub fn carried(&mut self, row: u32) -> Option<Carried> {
-        self.carried.remove(&row)
+        self.carried.remove(&row).or_else(|| (row < self.sent_before).then(Carried::maybe_sent))
     }
 
     /// Make sure that the journal is of this tenant. What no token tells is not compared.

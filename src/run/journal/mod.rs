@@ -17,6 +17,8 @@ mod head;
 mod link;
 mod lock;
 mod open;
+mod place;
+mod reached;
 mod read;
 mod record;
 mod schema;

@@ -7,7 +7,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::carried::Earlier;
 use super::failure::JournalFailure;
 use super::head::{Head, Identity, RunRow};
-use super::lock::Lock;
+use super::lock::{self, Lock};
+use super::place::Place;
+use super::reached::Outside;
 use super::read::{Known, Loaded, cut_off, names, never_sent, read};
 use super::record::{micros, utc};
 use super::schema;
@@ -37,7 +39,7 @@ pub struct Journal {
     pub(super) head: Head,
     pub(super) run: RunRow,
     pub(super) place: Place,
-    _lock: Lock,
+    pub(super) lock: Lock,
 }
 
 impl Journal {
@@ -62,7 +64,8 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
         return Err(JournalFailure::of(path, "there is none to resume; look at the path"));
     }
     let pid = std::process::id();
-    let lock = Lock::take(path, &format!("process {pid} on {}", setup.machine))?;
+    let mut lock = Lock::take(path, &format!("process {pid} on {}", setup.machine))?;
+    let outside = Outside::look(path, lock.reached());
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
@@ -73,6 +76,7 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
     }
     schema::set_up(&connection, path)?;
     let mut earlier = Earlier::default();
+    let mut cut_off = None;
     let mut head = if is_new {
         Head {
             identity: identity.clone(),
@@ -82,12 +86,17 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
             assignments: 0,
             repeats: 0,
             runs: 0,
+            commits: 0,
             total: 0,
         }
     } else {
-        let loaded = read(&connection, path, |columns, told| earlier.hear(columns, told, &setup.retry))?;
+        let loaded =
+            read(&connection, path, outside, |columns, told| earlier.hear(columns, told, &setup.retry))?;
         earlier.columns = loaded.columns;
         earlier.input_ended = loaded.head.input_ended;
+        let sent_before = loaded.runs.iter().map(|run| run.sent_before).max().unwrap_or_default();
+        earlier.sent_before = u32::try_from(sent_before).unwrap_or(u32::MAX);
+        cut_off = loaded.runs.into_iter().next_back().filter(|_| loaded.is_torn);
         loaded.head
     };
     check(path, &head.identity, &identity)?;
@@ -109,11 +118,15 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
         sent_before: 0,
     };
     head.runs += 1;
+    head.commits += 1;
     head.total = head.total.wrapping_add(run.checksum());
     let write = || -> rusqlite::Result<()> {
         let transaction = connection.unchecked_transaction()?;
         if is_new {
             schema::create(&transaction)?;
+        }
+        if let Some(run) = &cut_off {
+            run.write(&transaction)?;
         }
         run.write(&transaction)?;
         head.write(&transaction, is_new)?;
@@ -122,8 +135,10 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
         connection.pragma_update_and_check(None, "wal_checkpoint", "truncate", |_| Ok(()))
     };
     write().map_err(sqlite)?;
+    lock.note(head.commits);
+    schema::keep_tail(&connection, false).map_err(sqlite)?;
     let place = Place::of(path).ok_or_else(|| JournalFailure::of(path, "it vanished while it was opened"))?;
-    Ok((Journal { path: path.to_owned(), connection, head, run, place, _lock: lock }, earlier))
+    Ok((Journal { path: path.to_owned(), connection, head, run, place, lock }, earlier))
 }
 
 fn check(path: &Path, own: &Identity, wanted: &Identity) -> Result<(), JournalFailure> {
@@ -161,6 +176,7 @@ pub fn load(path: &Path) -> Result<Past, JournalFailure> {
     if !path.exists() {
         return Err(JournalFailure::of(path, "there is none; look at the path"));
     }
+    let outside = Outside::look(path, lock::reached(path).unwrap_or_default());
     // To read, but a run that was killed may have left something half done that SQLite takes back first. Where nobody
     // may write, SQLite opens it for reading by itself.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -170,7 +186,7 @@ pub fn load(path: &Path) -> Result<Past, JournalFailure> {
         return Err(JournalFailure::of(path, "it is empty; look at the path"));
     }
     let mut retries = 0;
-    let loaded = read(&connection, path, |columns, told| {
+    let loaded = read(&connection, path, outside, |columns, told| {
         let outcome = match told.known {
             Known::Outcome(outcome) => outcome,
             Known::MaybeSent(earlier) => cut_off(columns.id(told.row), earlier.as_ref()),
@@ -179,6 +195,9 @@ pub fn load(path: &Path) -> Result<Past, JournalFailure> {
         retries += u64::from(outcome.attempts.saturating_sub(1));
         columns.settle(told.row, &outcome);
     })?;
+    if !loaded.is_torn {
+        schema::keep_tail(&connection, false).map_err(sqlite)?;
+    }
     let figures = (seconds(&loaded), requests(&loaded), retries, paused(&loaded));
     let mut columns = loaded.columns;
     columns.freeze();
@@ -204,23 +223,4 @@ fn paused(loaded: &Loaded) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 microseconds, 285 years")]
 fn to_seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
-}
-
-/// Which file stands at a path. It is never opened for that: closing it again would make SQLite lose its locks (POSIX).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(u64, u64);
-
-impl Place {
-    /// The file that stands there now.
-    #[cfg(unix)]
-    pub fn of(path: &Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt;
-        std::fs::metadata(path).ok().map(|data| Self(data.dev(), data.ino()))
-    }
-
-    /// An open file cannot be replaced here.
-    #[cfg(not(unix))]
-    pub fn of(path: &Path) -> Option<Self> {
-        path.exists().then_some(Self(0, 0))
-    }
 }

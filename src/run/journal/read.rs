@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::checksum::Checksum;
 use super::failure::JournalFailure;
 use super::head::{Head, RunRow};
+use super::reached::{Found, Outside};
 use super::record::{COLUMNS, Record};
 use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
 use crate::retry;
@@ -31,6 +32,8 @@ pub struct Loaded {
     pub runs: Vec<RunRow>,
     /// All ids with their places, and the outcomes that the reader has put there.
     pub columns: Columns,
+    /// Whether its last commits are cut off. Then the last run may have sent anything, also what is not in it any more.
+    pub is_torn: bool,
 }
 
 /// A row that was read: its number, what is known of it, and when it was first sent.
@@ -47,12 +50,13 @@ pub struct Told {
 pub fn read(
     connection: &Connection,
     path: &Path,
+    outside: Outside,
     mut hear: impl FnMut(&mut Columns, Told),
 ) -> Result<Loaded, JournalFailure> {
     let sqlite = |err: rusqlite::Error| JournalFailure::sqlite(path, &err);
     let damaged = |what: &str| JournalFailure::damaged(path, what);
     let view = connection.unchecked_transaction().map_err(sqlite)?;
-    let head = Head::read(&view).map_err(sqlite)?.ok_or_else(|| damaged("its head does not add up"))?;
+    let mut head = Head::read(&view).map_err(sqlite)?.ok_or_else(|| damaged("its head does not add up"))?;
     let mut total = 0_i64;
     let mut runs = Vec::new();
     for (run, checksum) in RunRow::read_all(&view).map_err(sqlite)? {
@@ -61,6 +65,13 @@ pub fn read(
         }
         total = total.wrapping_add(checksum);
         runs.push(run);
+    }
+    let is_torn = outside.compare(path, head.commits)? == Found::Torn;
+    let mut moved = 0;
+    if let Some(last) = runs.last_mut().filter(|_| is_torn) {
+        let before = last.checksum();
+        last.sent_before = u32::MAX.into();
+        moved = last.checksum().wrapping_sub(before);
     }
     let mut statement =
         view.prepare("SELECT place, number, checksum FROM repeat ORDER BY place").map_err(sqlite)?;
@@ -121,7 +132,8 @@ pub fn read(
     {
         return Err(damaged("its rows and its head do not add up"));
     }
-    Ok(Loaded { head, runs, columns })
+    head.total = head.total.wrapping_add(moved);
+    Ok(Loaded { head, runs, columns, is_torn })
 }
 
 fn number(count: usize) -> i64 {

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::failure::{JournalFailure, NO_LOCKS};
 
 /// Tells our files from other SQLite databases: "entr" in ASCII.
 const APPLICATION_ID: i32 = 0x656e_7472;
 /// Goes up with every change of the tables.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// How long to wait for somebody else's lock, such as that of a database browser.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -22,6 +23,7 @@ CREATE TABLE journal (
     created TEXT NOT NULL,
     input_ended INTEGER NOT NULL, -- whether every id of the input is in the journal
     assignments INTEGER NOT NULL, repeats INTEGER NOT NULL, runs INTEGER NOT NULL,
+    commits INTEGER NOT NULL,
     total INTEGER NOT NULL,       -- the checksums of all rows of the other tables, added up
     fingerprint INTEGER NOT NULL  -- over this row
 );
@@ -52,8 +54,15 @@ CREATE TABLE repeat (place INTEGER PRIMARY KEY, number INTEGER NOT NULL, checksu
 /// How a connection behaves: patient with other programs, and without trust in what the file says of itself.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(PATIENCE)?;
+    keep_tail(connection, true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)
+}
+
+/// Whether closing leaves `june.db-wal` as it is, or moves its commits into the journal. What may be damaged stays as
+/// it is, or it could not be seen a second time.
+pub fn keep_tail(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
 /// Whether the file is still empty; an error where it is something else than a journal of this version.

@@ -4,7 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::failure::JournalFailure;
-use super::open::{Journal, Place};
+use super::open::Journal;
+use super::place::Place;
 use super::read::Repeat;
 use super::record::{Record, utc};
 use super::{head, schema};
@@ -218,8 +219,10 @@ impl Journal {
             head.total = head.total.wrapping_sub(self.run.checksum()).wrapping_add(run.checksum());
             run.write(&transaction)?;
         }
+        head.commits += 1;
         head.write(&transaction, false)?;
         transaction.commit()?;
+        self.lock.note(head.commits);
         (self.head, self.run) = (head, run);
         Ok(())
     }
