@@ -26,6 +26,7 @@ check: .venv/installed ## formats, lints, types and docs, with warnings as error
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features --quiet -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features --quiet -- -D warnings
+	@cargo metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 --quiet >/dev/null
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features --quiet
 	$(TOOLS)/ruff format --check
 	$(TOOLS)/ruff check
