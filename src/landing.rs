@@ -12,6 +12,8 @@ pub struct Landing {
     pub granted: usize,
     /// Items that it throttled.
     pub throttled: usize,
+    /// Items of the granted and of the throttled ones that had been throttled the time before.
+    pub again: Again,
     /// Items of which nothing is known.
     pub lost: usize,
     /// How long to wait, where anything was throttled.
@@ -26,6 +28,15 @@ pub struct Landing {
     pub near_limit: Option<f64>,
 }
 
+/// What became of items that had been throttled the time before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Again {
+    /// So many were granted,
+    pub granted: usize,
+    /// and so many throttled once more.
+    pub throttled: usize,
+}
+
 impl Landing {
     /// So many items were withdrawn, or were never sent.
     pub fn lost(lost: usize) -> Self {
@@ -34,11 +45,12 @@ impl Landing {
 
     /// Take one item's attempt in. A 503 asks everybody to wait too, but says nothing of a quota; a wait that is not
     /// waited for feeds no pause.
-    pub fn count(&mut self, attempt: &Attempt, step: &Step) {
+    pub fn count(&mut self, attempt: &Attempt, step: &Step, was_throttled: bool) {
         let status = if let Attempt::Answered(answer) = attempt { answer.status } else { 0 };
         match (status, step) {
             (429, Step::Again { wait, .. }) => {
                 self.throttled += 1;
+                self.again.throttled += usize::from(was_throttled);
                 self.wait = self.wait.max(Some(*wait));
             }
             (503, Step::Again { wait, .. }) => {
@@ -46,7 +58,10 @@ impl Landing {
                 self.pause = self.pause.max(*wait);
             }
             (0 | 429 | 500.., _) => self.lost += 1,
-            _ => self.granted += 1,
+            _ => {
+                self.granted += 1;
+                self.again.granted += usize::from(was_throttled);
+            }
         }
         if is_trouble(attempt) && !matches!(step, Step::Settled(_)) {
             self.troubled += 1;

@@ -12,12 +12,16 @@
 //! 4. **At the end** nothing is probed. A 429 costs no time while there is more to send than refills meanwhile; the last
 //!    one would cost a whole pause.
 //!
+//! Some services have no quota and refuse all the same. Who is refused shows it (`memory`), or that it keeps happening
+//! before the rate lets expect it: then the waits are kept and nothing else.
+//!
 //! Times are those of sending. When the service looks at a request is not known, but as long as it does so at the same
 //! point of each, the time between two looks is the time between two sends.
 //!
 //! The simulation beside this file measures it against services of every kind.
 
 mod learned;
+mod memory;
 mod window;
 
 use std::time::Duration;
@@ -25,7 +29,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::landing::Landing;
+pub use memory::Turns;
+
 use learned::{Epoch, Learned};
+use memory::Memory;
 use window::Window;
 
 /// Items that count as a batch where requests are smaller: the quota counts items.
@@ -115,6 +122,7 @@ pub struct Pace {
     best: f64,
     /// Whether the service refuses some items and not others, without a quota to be seen.
     is_picky: bool,
+    memory: Memory,
     /// Of the last items or so, the share that was throttled.
     refused_share: f64,
     /// Pauses in a row after which nothing was granted.
@@ -149,6 +157,7 @@ impl Pace {
             early: 0,
             best: 0.0,
             is_picky: false,
+            memory: Memory::default(),
             refused_share: 0.0,
             in_vain: 0,
             started: None,
@@ -211,6 +220,7 @@ impl Pace {
             let took = took.as_secs_f64();
             self.round_trip += (took - self.round_trip) * if self.round_trip > 0.0 { 0.2 } else { 1.0 };
         }
+        self.remember(now, &landing);
         self.count_granted(sent, granted);
         let forgotten = (1.0 - 1.0 / LUMP).powf(granted + throttled);
         self.refused_share =
@@ -229,6 +239,18 @@ impl Pace {
             self.window.warned(now, sent, share);
         } else if landing.lost == 0 {
             self.window.grow(sent, granted, self.held.is_some());
+        }
+    }
+
+    /// Where the service remembers whom it refused there is no quota to be learned, until one shows.
+    fn remember(&mut self, now: Instant, landing: &Landing) {
+        let was_sure = self.memory.is_sure();
+        self.memory.hear(landing, self.paused_until(now).is_some());
+        if self.memory.is_sure() {
+            (self.held, self.epoch, self.closing, self.in_vain) = (None, None, None, 0);
+            self.window.open();
+        } else if was_sure {
+            self.epoch = Some(Epoch::after(now));
         }
     }
 
@@ -282,6 +304,9 @@ impl Pace {
     fn throttled(&mut self, now: Instant, sent: Instant, wait: Duration) {
         let was_running = self.paused_until(now).is_none();
         self.pause(now, wait);
+        if self.memory.is_sure() {
+            return;
+        }
         let Some(mut epoch) = self.epoch else { return };
         if let Some((at, shortest)) = self.first_answer
             && epoch.is_first

@@ -30,7 +30,7 @@ def test_a_throttled_batch_pauses_all(faulty: FaultServer, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS[::3])
 def test_throttled_parts_pause_all_and_are_sent_again_without_the_others(faulty: FaultServer, way: str) -> None:
     ids = assignment_ids(100)
-    told = {item: throttled("0.3" if n % 2 else "0.1") for n, item in enumerate(ids[4:90:3])}
+    told = {item: throttled("0.3" if n % 2 else "0.1") for n, item in enumerate(ids[4:90:9])}
     faulty.set(shared_pause=True, latency=0.02)
     faulty.script(ids={item: [fault] for item, fault in told.items()})
     held = hold(faulty, ids, way=way)
@@ -38,6 +38,19 @@ def test_throttled_parts_pause_all_and_are_sent_again_without_the_others(faulty:
     assert {item: held.sent(item) for item in ids} == {item: 2 if item in told else 1 for item in ids}
     # What is sent again is packed as far as the pace allows, which may take so many refusals for a small quota.
     assert held.record.request_count < 5 + len(told)
+
+
+def test_a_service_that_throttles_each_id_once_has_no_quota(faulty: FaultServer) -> None:
+    """What was refused before is granted beside others that are refused, which no quota does."""
+    ids = assignment_ids(300)
+    faulty.set(shared_pause=True, latency=0.02)
+    faulty.script(ids={item: [throttled("0.5")] for item in ids})
+    held = hold(faulty, ids)
+    assert held.counts == {"accepted": 300}
+    assert {held.sent(item) for item in ids} == {2}
+    # Paced like a quota it would pause a hundred times.
+    assert held.report is not None
+    assert held.report.paused_seconds <= 20 * 0.5
 
 
 def test_a_storm_of_throttling(faulty: FaultServer) -> None:

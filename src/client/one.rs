@@ -47,7 +47,7 @@ impl Client {
             };
             let step = history.judge(&attempt, self.options.limits, fastrand::f64());
             let mut landing = Landing { near_limit: exchange.near_limit, ..Landing::default() };
-            landing.count(&attempt, &step);
+            landing.count(&attempt, &step, false);
             slot.landed(landing);
             match step {
                 Step::Again { wait, .. } => tokio::time::sleep(wait).await,

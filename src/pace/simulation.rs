@@ -58,7 +58,13 @@ impl Case {
                 }
                 return seconds;
             }
-            Kind::Once { wait, .. } => return (items / at_once).ceil() * latency + wait,
+            // Full windows, with a wait after each, and in between what was refused.
+            Kind::Once { share, wait } => {
+                let any = 1.0 - (1.0 - share).powf(at_once.min(items));
+                let (first, second) = ((items / at_once).ceil(), (items * share / at_once).ceil());
+                return first * (latency + any * wait) + second * latency;
+            }
+            Kind::Request { wait, .. } => return (items / at_once).ceil() * latency + wait,
             Kind::Second { wait, .. } => return (items / at_once).ceil() * latency + 1.0 + wait,
             Kind::Bucket { rate, burst } => (items - burst).max(0.0) / rate,
             Kind::Fixed { calls, per, phase } => (((items / calls).ceil() - 1.0) * per - phase).max(0.0),
@@ -348,13 +354,16 @@ fn an_item_that_is_refused_right_after_a_pause_measures_nothing() {
 }
 
 /// Services that refuse without a quota, as it is called in the documentation; `wait` is what they ask for.
-fn without_a_quota(wait: f64) -> [(&'static str, Kind); 6] {
+fn without_a_quota(wait: f64) -> [(&'static str, Kind); 9] {
     [
         ("1 % of the items", Kind::Picky { share: 0.01, wait }),
         ("3 % of the items", Kind::Picky { share: 0.03, wait }),
         ("10 % of the items", Kind::Picky { share: 0.1, wait }),
         ("30 % of the items", Kind::Picky { share: 0.3, wait }),
-        ("one request, after 0.25 s", Kind::Once { at: 0.25, wait }),
+        ("10 % of the items, once", Kind::Once { share: 0.1, wait }),
+        ("30 % of the items, once", Kind::Once { share: 0.3, wait }),
+        ("all items, once", Kind::Once { share: 1.0, wait }),
+        ("one request, after 0.25 s", Kind::Request { at: 0.25, wait }),
         ("all of one second, after 0.25 s", Kind::Second { at: 0.25, wait }),
     ]
 }
@@ -381,9 +390,9 @@ fn worst_without_a_quota(service: usize, items: usize) -> f64 {
 fn a_service_without_a_quota_that_refuses_some_items_is_not_paced_like_one() {
     // A few hundred items are done before it can be told from a quota.
     for (items, most) in [
-        (300, [1.5, 2.2, 2.5, 18.0, 3.0, 6.5]),
-        (2_000, [1.2, 1.4, 3.0, 3.2, 6.5, 5.5]),
-        (10_000, [1.2, 1.2, 2.0, 1.6, 3.2, 3.0]),
+        (300, [1.5, 2.2, 2.5, 18.0, 2.7, 15.0, 6.0, 3.0, 6.5]),
+        (2_000, [1.2, 1.4, 3.0, 3.2, 2.1, 3.6, 2.5, 6.5, 5.5]),
+        (10_000, [1.2, 1.2, 2.0, 1.6, 1.4, 2.0, 2.2, 3.2, 3.0]),
     ] {
         for (service, most) in most.into_iter().enumerate() {
             let time = worst_without_a_quota(service, items);

@@ -70,6 +70,11 @@ impl Item {
         }
     }
 
+    /// Whether the last answer to it was a 429.
+    pub fn was_throttled(&self) -> bool {
+        self.last_answer.as_ref().is_some_and(|answer| answer.status == 429)
+    }
+
     /// It was under way when the run ended, and nobody waits for its answer any more.
     pub fn cut_off(&mut self) {
         self.history.attempts += 1;

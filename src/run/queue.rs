@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use tokio::time::Instant;
 
 use super::item::Item;
+use crate::pace::Turns;
 
 /// The items that could go next, all in one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +23,9 @@ pub struct Front {
 #[derive(Default)]
 pub struct Queue {
     ready: VecDeque<Item>,
+    /// What was sent before and waited for by all: each request takes of both.
+    again: VecDeque<Item>,
+    turns: Turns,
     delayed: BinaryHeap<Reverse<Delayed>>,
     number: u64,
 }
@@ -29,12 +33,12 @@ pub struct Queue {
 impl Queue {
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.ready.len() + self.delayed.len()
+        self.ready() + self.delayed.len()
     }
 
     /// How many could go now.
     pub fn ready(&self) -> usize {
-        self.ready.len()
+        self.ready.len() + self.again.len()
     }
 
     /// Whether none waits.
@@ -52,6 +56,13 @@ impl Queue {
         for item in items.into_iter().rev() {
             self.ready.push_front(item);
         }
+    }
+
+    /// Together with those that were not sent yet.
+    pub fn push_again(&mut self, items: Vec<Item>) {
+        let (plain, special): (Vec<_>, Vec<_>) = items.into_iter().partition(is_plain);
+        self.again.extend(plain);
+        self.push_front(special);
     }
 
     /// Not before then.
@@ -85,23 +96,45 @@ impl Queue {
 
     /// What could go next, `most` at a time.
     pub fn front(&self, most: usize) -> Option<Front> {
-        let first = self.ready.front()?;
-        let most = if first.alone { 1 } else { most };
-        let count = self.ready.iter().take(most).take_while(|item| go_together(first, item)).count();
-        let may_grow = count < most && count == self.ready.len() && first.cohort.is_none();
-        Some(Front { count, may_grow, since: first.since })
+        if let Some(first) = self.ready.front().filter(|item| !is_plain(item)) {
+            let most = if first.alone { 1 } else { most };
+            let count = self.ready.iter().take(most).take_while(|item| go_together(first, item)).count();
+            let may_grow = count < most && count == self.ready() && first.cohort.is_none();
+            return Some(Front { count, may_grow, since: first.since });
+        }
+        let fronts = [self.again.front(), self.ready.front()];
+        let since = fronts.into_iter().flatten().map(|item| item.since).min()?;
+        let count = most.min(self.again.len() + self.fresh(most));
+        Some(Front { count, may_grow: count < most && count == self.ready(), since })
+    }
+
+    /// How many of the row go together with what was sent before, up to `most`.
+    fn fresh(&self, most: usize) -> usize {
+        self.ready.iter().take(most).take_while(|item| is_plain(item)).count()
     }
 
     /// Take so many from the front.
     pub fn take(&mut self, count: usize) -> Vec<Item> {
-        self.ready.drain(..count.min(self.ready.len())).collect()
+        let fresh = self.fresh(count);
+        if self.again.is_empty() || (fresh == 0 && !self.ready.is_empty()) {
+            return self.ready.drain(..count.min(self.ready.len())).collect();
+        }
+        self.turns
+            .next(count, fresh, self.again.len())
+            .filter_map(|is_again| if is_again { self.again.pop_front() } else { self.ready.pop_front() })
+            .collect()
     }
 
     /// Take all.
     pub fn drain(&mut self) -> Vec<Item> {
         let delayed = std::mem::take(&mut self.delayed).into_iter().map(|Reverse(delayed)| delayed.item);
-        self.ready.drain(..).chain(delayed).collect()
+        self.again.drain(..).chain(self.ready.drain(..)).chain(delayed).collect()
     }
+}
+
+/// Whether it goes together with all others.
+fn is_plain(item: &Item) -> bool {
+    !item.alone && item.cohort.is_none()
 }
 
 fn go_together(first: &Item, other: &Item) -> bool {
@@ -175,6 +208,23 @@ mod tests {
             assert_eq!(taken(&mut queue, count), indexes);
         }
         assert_eq!(queue.front(20), None);
+    }
+
+    #[test]
+    fn what_was_sent_before_goes_with_the_rest_but_not_with_those_apart() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        for number in 1..=4 {
+            queue.push_back(item(number, now));
+        }
+        queue.push_again(vec![item(11, now), Item { alone: true, ..item(12, now) }, item(13, now)]);
+        assert_eq!(queue.front(20), Some(Front { count: 1, may_grow: false, since: now }));
+        assert_eq!(taken(&mut queue, 1), [12]);
+        assert_eq!(queue.front(4), Some(Front { count: 4, may_grow: false, since: now }));
+        assert_eq!(taken(&mut queue, 4), [1, 11, 2, 13]);
+        assert_eq!(queue.front(4), Some(Front { count: 2, may_grow: true, since: now }));
+        queue.push_again(vec![item(14, now)]);
+        assert_eq!((queue.len(), queue.drain().len()), (3, 3));
     }
 
     #[test]

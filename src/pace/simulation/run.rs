@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::dice::Dice;
 use super::service::{Answer, Service};
 use crate::landing::Landing;
-use crate::pace::{Pace, Permit};
+use crate::pace::{Pace, Permit, Turns};
 
 /// The engine knows how much is left once all input was taken in; so much of it is taken in ahead.
 const TAKEN_AHEAD: usize = 1_000;
@@ -52,7 +52,7 @@ pub struct Run {
 
 /// What happens next to a request. Times are nanoseconds since the start.
 enum Event {
-    Looks { sent: u64, lands: u64, items: usize },
+    Looks { sent: u64, lands: u64, items: Vec<bool> },
     Lands { sent: u64, answer: Answer },
 }
 
@@ -90,24 +90,27 @@ pub fn drive(service: &mut Service, setting: &Setting) -> Run {
     let start = Instant::now();
     let at = |nanos: u64| start + Duration::from_nanos(nanos);
     let mut pace = Pace::new(setting.batch, setting.concurrency, setting.ceiling);
-    let mut dice = Dice(setting.seed);
-    let (mut waiting, mut flying, mut done) = (setting.items, 0_usize, 0_usize);
+    let (mut dice, mut turns) = (Dice(setting.seed), Turns::default());
+    let (mut fresh, mut again, mut flying, mut done) = (setting.items, 0_usize, 0_usize, 0_usize);
     let (mut agenda, mut run) = (Agenda::default(), Run::default());
     let (mut now, mut unanswered) = (0_u64, 0_i32);
     while done < setting.items {
         let mut wake = None;
-        while waiting > 0 && flying < setting.concurrency {
+        while fresh + again > 0 && flying < setting.concurrency {
+            let waiting = fresh + again;
             let left = (waiting <= TAKEN_AHEAD).then_some(waiting);
             match pace.permit(at(now), waiting.min(setting.batch), left) {
                 Permit::Send(items) => {
-                    let items = items.min(waiting);
-                    pace.sent(at(now), items);
+                    let items: Vec<_> = turns.next(items.min(waiting), fresh, again).collect();
+                    pace.sent(at(now), items.len());
+                    let sent_again = items.iter().filter(|is_again| **is_again).count();
+                    (fresh, again) = (fresh + sent_again - items.len(), again - sent_again);
                     let latency = setting.latency * (1.0 + setting.jitter * dice.roll());
                     let looks = setting.looks_at.unwrap_or_else(|| dice.roll());
                     let leaves = now.max(nanos(setting.sign_in));
                     let event = Event::Looks { sent: now, lands: leaves + nanos(latency), items };
                     agenda.add(leaves + nanos(latency * looks), event);
-                    (waiting, flying) = (waiting - items, flying + 1);
+                    flying += 1;
                 }
                 Permit::At(until) => {
                     // A timer wakes a little late.
@@ -126,17 +129,24 @@ pub fn drive(service: &mut Service, setting: &Setting) -> Run {
         now = now.max(time);
         match event {
             Event::Looks { sent, lands, items } => {
-                let answer = service.ask(now as f64 / 1e9, items);
+                let answer = service.ask(now as f64 / 1e9, &items);
                 agenda.add(lands, Event::Lands { sent, answer });
             }
-            Event::Lands { sent, answer: Answer { granted, throttled, wait, used } } => {
+            Event::Lands { sent, answer: Answer { granted, throttled, again: retried, wait, used } } => {
                 unanswered = if throttled > 0 { unanswered + 1 } else { 0 };
                 // Without Retry-After the engine backs off by itself.
                 let backoff = dice.roll() * 0.5 * 2_f64.powi(unanswered.clamp(1, 6) - 1);
                 let wait = (throttled > 0).then(|| Duration::from_secs_f64(wait.unwrap_or(backoff)));
-                let landing = Landing { granted, throttled, wait, near_limit: used, ..Landing::default() };
+                let landing = Landing {
+                    granted,
+                    throttled,
+                    again: retried,
+                    wait,
+                    near_limit: used,
+                    ..Landing::default()
+                };
                 pace.landed(at(now), at(sent), landing);
-                (flying, waiting, done) = (flying - 1, waiting + throttled, done + granted);
+                (flying, again, done) = (flying - 1, again + throttled, done + granted);
                 run.wasted += throttled;
             }
         }

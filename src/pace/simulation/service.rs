@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::dice::Dice;
+use crate::landing::Again;
 
 /// How a service counts. Rates are items a second, times are seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,8 +18,10 @@ pub enum Kind {
     Sliding { calls: f64, per: f64 },
     /// No quota: such a share of the items is refused at random.
     Picky { share: f64, wait: f64 },
+    /// No quota: such a share of the items is refused when they come for the first time.
+    Once { share: f64, wait: f64 },
     /// No quota: the first request that is looked at after that time is refused as a whole, and none later.
-    Once { at: f64, wait: f64 },
+    Request { at: f64, wait: f64 },
     /// No quota: whatever is looked at within the second that begins then is refused.
     Second { at: f64, wait: f64 },
 }
@@ -41,6 +44,8 @@ pub enum Says {
 pub struct Answer {
     pub granted: usize,
     pub throttled: usize,
+    /// Those of them that had been throttled before.
+    pub again: Again,
     /// The longest wait told, in seconds.
     pub wait: Option<f64>,
     /// How much of the quota is used, where it is near the limit and the service says so.
@@ -87,18 +92,22 @@ impl Service {
         Self { warns: true, ..self }
     }
 
-    /// What becomes of `items` that it looks at now.
-    pub fn ask(&mut self, now: f64, items: usize) -> Answer {
+    /// What becomes of items that it looks at now; each tells whether it was throttled before.
+    pub fn ask(&mut self, now: f64, items: &[bool]) -> Answer {
         let factor = self.changes.filter(|(at, _)| now >= *at).map_or(1.0, |(_, factor)| factor);
         let (mut granted, mut wait, mut used) = (0, 0.0_f64, 0.0_f64);
-        for _ in 0..items {
-            let (is_granted, until, share) = self.take(now, factor);
+        let mut again = Again::default();
+        for is_again in items {
+            let (is_granted, until, share) = self.take(now, factor, *is_again);
             granted += usize::from(is_granted);
+            again.granted += usize::from(is_granted && *is_again);
+            again.throttled += usize::from(!is_granted && *is_again);
             used = used.max(share);
             if !is_granted {
                 wait = wait.max(until);
             }
         }
+        let items = items.len();
         self.has_refused |= granted < items;
         let told = match self.says {
             Says::WholeSeconds => Some(wait.ceil().max(1.0)),
@@ -109,17 +118,19 @@ impl Service {
         Answer {
             granted,
             throttled: items - granted,
+            again,
             wait: told.filter(|_| granted < items),
             used: (self.warns && used > 0.8).then_some(used.min(1.8)),
         }
     }
 
     /// Whether one more is granted, when the next one could be, and how much is used.
-    fn take(&mut self, now: f64, factor: f64) -> (bool, f64, f64) {
+    fn take(&mut self, now: f64, factor: f64, is_again: bool) -> (bool, f64, f64) {
         match self.kind {
             Kind::Free => (true, 0.0, 0.0),
             Kind::Picky { share, wait } => (self.dice.roll() >= share, wait, 0.0),
-            Kind::Once { at, wait } => (now < at || self.has_refused, wait, 0.0),
+            Kind::Once { share, wait } => (is_again || self.dice.roll() >= share, wait, 0.0),
+            Kind::Request { at, wait } => (now < at || self.has_refused, wait, 0.0),
             Kind::Second { at, wait } => (!(at..at + 1.0).contains(&now), wait, 0.0),
             Kind::Bucket { rate, burst } => {
                 let (rate, burst) = (rate * factor, burst.max(1.0));

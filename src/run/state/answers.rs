@@ -52,7 +52,7 @@ impl State {
         let mut judged = Vec::with_capacity(items.len());
         for (mut item, attempt) in items.into_iter().zip(exchange.results) {
             let step = item.history.judge(&attempt, self.plan.limits, jitter);
-            landing.count(&attempt, &step);
+            landing.count(&attempt, &step, item.was_throttled());
             item.remember(&attempt, exchange.client_request_id);
             judged.push((item, attempt, step));
         }
@@ -85,7 +85,7 @@ impl State {
                 Step::GivenUp(status, reason) => self.give_up(item, &attempt, status, reason, now, grace),
             }
         }
-        self.queue.push_front(again);
+        self.queue.push_again(again);
         self.set_apart(apart);
         self.resolve_suspects(now);
     }
