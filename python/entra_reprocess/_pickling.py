@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ._errors import CredentialError
+from ._options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ def carried_options(options: Mapping[str, object]) -> dict[str, object]:
     if isinstance(proxy, str) and "@" in proxy:
         parts = urlsplit(proxy)
         proxy = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    return {**options, "proxy": proxy}
+    return {name: value for name, value in options.items() if name in Options.__annotations__} | {"proxy": proxy}
 
 
 def rebuild(kind: Callable[..., T], credential: object, options: dict[str, object]) -> T:

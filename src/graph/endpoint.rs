@@ -24,7 +24,7 @@ impl Endpoint {
         let origin = Url::parse(text).map_err(|err| {
             format!("base_url is not a URL ({err}); give one like \"https://graph.microsoft.com\"")
         })?;
-        check(&origin)?;
+        check(text, &origin)?;
         Ok(Self { cloud, origin, version })
     }
 
@@ -47,6 +47,11 @@ impl Endpoint {
     /// Whether the connection must be encrypted; plain http is let through to loopback addresses alone.
     pub fn is_https(&self) -> bool {
         self.origin.scheme() == "https"
+    }
+
+    /// Whether it is this machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.origin)
     }
 
     /// The cloud whose Graph this is; `None` for any other host.
@@ -82,11 +87,19 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-fn check(origin: &Url) -> Result<(), String> {
+fn check(text: &str, origin: &Url) -> Result<(), String> {
     if !origin.username().is_empty() || origin.password().is_some() {
         return Err(
             "base_url holds a user name or password; give it without, and pass the token as credential"
                 .into(),
+        );
+    }
+    // Others read such a text as the URL of another host, and people do as well.
+    if text.contains(['\\', '@', '%'])
+        || text.contains(|char: char| char.is_control() || char.is_whitespace())
+    {
+        return Err(
+            "base_url holds a backslash, @, % or white space; give scheme, host and port alone".into()
         );
     }
     let shown = origin.as_str();
@@ -181,6 +194,11 @@ mod tests {
             "https://graph.microsoft.com/v1.0",
             "https://graph.microsoft.com/?a=1",
             "https://graph.microsoft.com/#a",
+            "https://graph.microsoft.com\\@127.0.0.1/..",
+            "https://graph.microsoft.com/@127.0.0.1/..",
+            "https://graph.microsoft.com/%2e%2e",
+            "https://graph.micro\tsoft.com",
+            " https://graph.microsoft.com",
         ] {
             assert!(endpoint(bad).is_err(), "{bad}");
         }

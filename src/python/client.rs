@@ -235,6 +235,12 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
         text("api_version")?.unwrap_or_default().parse().map_err(PyValueError::new_err)?;
     let endpoint =
         Endpoint::new(cloud, text("base_url")?.as_deref(), version).map_err(PyValueError::new_err)?;
+    if required(given, "base_url_must_be_loopback")?.extract()? && !endpoint.is_loopback() {
+        return Err(PyValueError::new_err(
+            "ENTRA_REPROCESS_BASE_URL may only name this machine (localhost, 127.x.x.x or [::1]); pass base_url= to \
+             the client for anything else",
+        ));
+    }
     let most_parts = u32::try_from(MAX_PARTS).unwrap_or(u32::MAX);
     Ok(Options {
         scope: cloud.scope(),
