@@ -220,6 +220,16 @@ def test_a_link_to_another_place_is_never_followed() -> None:
         assert other.requests == []
 
 
+def test_a_list_of_empty_pages_without_end_is_given_up() -> None:
+    with Foreign(lambda _: Answer(202)) as graph:
+        base = graph.url + LIST["beta"]
+        count = iter(range(1_500))
+        graph.outer = lambda _: page(f"{base}?$skip={next(count)}")
+        with pytest.raises(ProtocolError, match="a thousand pages in a row"):
+            next(Client("token", base_url=graph.url).assignments())
+        assert len(graph.requests) == 1_000
+
+
 def test_a_link_in_a_circle_is_noticed() -> None:
     with Foreign(lambda _: Answer(202)) as graph:
         base = graph.url + LIST["beta"]

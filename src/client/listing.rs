@@ -1,29 +1,37 @@
 //! Lists, page by page, with the same retries as everything else.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use reqwest::Url;
 
 use super::one::{closed, give_up};
 use super::{Client, Failure, Refusal};
-use crate::graph::listing;
+use crate::graph::listing::{Page, follow};
 use crate::outcome::Status;
 use crate::retry::{Attempt, History, Step};
 use crate::token::TokenSource;
 use crate::transport::TransportFailure;
 
+/// After so many pages in a row that hold nothing, a list that goes on is not believed to have an end.
+const MOST_EMPTY: u32 = 1_000;
+
 /// Where a list is.
 #[derive(Debug)]
 pub struct Listing {
     next: Option<Url>,
-    seen: HashSet<Url>,
+    /// Hashes of what was read: a link may be long, and a list as well.
+    seen: HashSet<u64>,
+    hasher: RandomState,
+    /// Pages in a row that held nothing.
+    empty: u32,
 }
 
 impl Listing {
     /// A list that starts with this page.
     pub fn new(first: Url) -> Self {
-        Self { next: Some(first), seen: HashSet::new() }
+        Self { next: Some(first), seen: HashSet::new(), hasher: RandomState::new(), empty: 0 }
     }
 }
 
@@ -40,19 +48,22 @@ impl Client {
             () = self.closed() => return Err(closed(true)),
         };
         let distrusted = |why: &str| Failure::Transport(TransportFailure::protocol(why));
-        let link = listing::next_link(&page).map_err(distrusted)?;
-        let next = link
-            .map(|link| listing::follow(&self.options.endpoint, &link))
-            .transpose()
-            .map_err(distrusted)?;
-        if let Some(next) = &next
-            && (next == url || listing.seen.contains(next))
-        {
-            return Err(distrusted("the link to the next page leads back to one that was read already"));
+        let Page { is_empty, next_link } = Page::read(&page).map_err(distrusted)?;
+        let next =
+            next_link.map(|link| follow(&self.options.endpoint, &link)).transpose().map_err(distrusted)?;
+        let hash = |url: &Url| listing.hasher.hash_one(url.as_str());
+        let (read, empty) = (hash(url), if is_empty { listing.empty + 1 } else { 0 });
+        if let Some(next) = &next {
+            let next = hash(next);
+            if next == read || listing.seen.contains(&next) {
+                return Err(distrusted("the link to the next page leads back to one that was read already"));
+            }
+            if empty >= MOST_EMPTY {
+                return Err(distrusted("a thousand pages in a row hold nothing, and the last one links on"));
+            }
         }
-        if let Some(read) = std::mem::replace(&mut listing.next, next) {
-            listing.seen.insert(read);
-        }
+        listing.seen.insert(read);
+        (listing.next, listing.empty) = (next, empty);
         Ok(Some(page))
     }
 

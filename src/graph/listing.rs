@@ -110,21 +110,30 @@ pub fn state_of(assignment: &Value) -> Option<String> {
     state.as_str().map(state_name)
 }
 
-/// The link to the page after this one; `None` on the last.
-///
-/// A page may hold nothing and link on all the same (<https://learn.microsoft.com/graph/paging>).
-pub fn next_link(page: &[u8]) -> Result<Option<String>, &'static str> {
-    let page: Value = serde_json::from_slice(page).map_err(|_| "the page is not JSON")?;
-    if !page
-        .get("value")
-        .is_some_and(|value| value.as_array().is_some_and(|all| all.iter().all(Value::is_object)))
-    {
-        return Err("the page has no list of objects");
-    }
-    match page.get("@odata.nextLink") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(link)) => Ok(Some(link.clone())),
-        Some(_) => Err("the link to the next page is no text"),
+/// What a page says of itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page {
+    /// It holds nothing. It may link on all the same (<https://learn.microsoft.com/graph/paging>).
+    pub is_empty: bool,
+    /// The link to the page after this one; `None` on the last.
+    pub next_link: Option<String>,
+}
+
+impl Page {
+    /// Read it.
+    pub fn read(page: &[u8]) -> Result<Self, &'static str> {
+        let page: Value = serde_json::from_slice(page).map_err(|_| "the page is not JSON")?;
+        let items = page
+            .get("value")
+            .and_then(Value::as_array)
+            .filter(|items| items.iter().all(Value::is_object))
+            .ok_or("the page has no list of objects")?;
+        let next_link = match page.get("@odata.nextLink") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(link)) => Some(link.clone()),
+            Some(_) => return Err("the link to the next page is no text"),
+        };
+        Ok(Self { is_empty: items.is_empty(), next_link })
     }
 }
 
@@ -229,7 +238,7 @@ mod tests {
 
     #[test]
     fn pages_are_read_or_refused() {
-        let read = |page: Value| next_link(page.to_string().as_bytes());
+        let read = |page: Value| Page::read(page.to_string().as_bytes()).map(|page| page.next_link);
         assert_eq!(read(json!({"value": []})), Ok(None));
         assert_eq!(read(json!({"value": [{}], "@odata.nextLink": "x"})), Ok(Some("x".into())));
         assert_eq!(read(json!({"value": [], "@odata.nextLink": null})), Ok(None));
@@ -242,7 +251,7 @@ mod tests {
         ] {
             assert!(read(bad.clone()).is_err(), "{bad}");
         }
-        assert!(next_link(b"<html>").is_err());
+        assert!(Page::read(b"<html>").is_err());
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub fn id(data: &[u8]) {
 
 /// A page of a list, or else a link by itself.
 pub fn next_link(data: &[u8]) {
-    let link = match listing::next_link(data) {
+    let link = match listing::Page::read(data).map(|page| page.next_link) {
         Ok(Some(link)) => link,
         Ok(None) => return,
         Err(_) => String::from_utf8_lossy(data).into_owned(),
