@@ -8,6 +8,18 @@ pub fn shorten(text: &str, most: usize) -> String {
     }
 }
 
+/// The same text in one line: what would break it, or steer a terminal, is shown as an escape.
+pub fn one_line(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut line, char| {
+        if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') {
+            line.extend(char.escape_unicode());
+        } else {
+            line.push(char);
+        }
+        line
+    })
+}
+
 /// The most characters of an id or a code of the service that are kept; Graph's own have some dozens.
 const LONGEST_ID: usize = 200;
 

@@ -25,10 +25,12 @@ impl Endpoint {
             format!("base_url is not a URL ({err}); give one like \"https://graph.microsoft.com\"")
         })?;
         check(text, &origin)?;
+        // A known host is its own cloud, whatever was chosen: a token of another one would be for nobody there.
+        let cloud = cloud_at(&origin).unwrap_or(cloud);
         Ok(Self { cloud, origin, version })
     }
 
-    /// The cloud that was chosen by its name.
+    /// The cloud that was chosen, by its host or by its name.
     pub const fn chosen_cloud(&self) -> Cloud {
         self.cloud
     }
@@ -56,7 +58,7 @@ impl Endpoint {
 
     /// The cloud whose Graph this is; `None` for any other host.
     pub fn cloud(&self) -> Option<Cloud> {
-        Cloud::ALL.into_iter().find(|cloud| self.origin.as_str().trim_end_matches('/') == cloud.origin())
+        cloud_at(&self.origin)
     }
 
     /// The URL of an action on one assignment.
@@ -85,6 +87,10 @@ impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.origin, self.version.segment())
     }
+}
+
+fn cloud_at(origin: &Url) -> Option<Cloud> {
+    Cloud::ALL.into_iter().find(|cloud| origin.as_str().trim_end_matches('/') == cloud.origin())
 }
 
 fn check(text: &str, origin: &Url) -> Result<(), String> {
@@ -160,6 +166,7 @@ mod tests {
         for cloud in Cloud::ALL {
             assert_eq!(Endpoint::new(cloud, None, ApiVersion::V1).unwrap().cloud(), Some(cloud));
             assert_eq!(endpoint(cloud.origin()).unwrap().cloud(), Some(cloud));
+            assert_eq!(endpoint(cloud.origin()).unwrap().chosen_cloud(), cloud);
             assert_eq!(
                 endpoint(&format!("{}:443/", cloud.origin().to_uppercase())).unwrap().cloud(),
                 Some(cloud)

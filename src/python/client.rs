@@ -243,7 +243,7 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
     }
     let most_parts = u32::try_from(MAX_PARTS).unwrap_or(u32::MAX);
     Ok(Options {
-        scope: cloud.scope(),
+        scope: endpoint.chosen_cloud().scope(),
         rate: read_rate(given)?,
         batch_size: number("batch_size", 1, most_parts)? as usize,
         limits: Limits {

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use crate::graph::cloud::Cloud;
-use crate::text::shorten;
+use crate::text::{one_line, shorten};
 
 /// Graph's own id, an audience in every cloud (<https://learn.microsoft.com/graph/permissions-reference>).
 const GRAPH_ID: &str = "00000003-0000-0000-c000-000000000000";
@@ -49,7 +49,7 @@ impl Claims {
         let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
         let claims: Value = serde_json::from_slice(&payload).ok()?;
         let claims = claims.as_object()?;
-        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(|text| shorten(text, SHOWN));
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(shown);
         let roles = claims.get("roles").map(texts);
         let scopes = claims
             .get("scp")
@@ -88,7 +88,7 @@ impl Claims {
             ),
             None => format!(
                 "the token is for {}, and this client calls {wanted}; ask for one with the scope {scope}",
-                shorten(audience, SHOWN)
+                shown(audience)
             ),
         })
     }
@@ -105,8 +105,8 @@ impl Claims {
         if has.iter().any(|permission| permission == PERMISSION) {
             return None;
         }
-        let shown = if has.is_empty() { "none".to_owned() } else { shorten(&has.join(", "), SHOWN) };
-        Some(format!("The token has no {PERMISSION}; its permissions: {shown}."))
+        let names = if has.is_empty() { "none".to_owned() } else { shown(&has.join(", ")) };
+        Some(format!("The token has no {PERMISSION}; its permissions: {names}."))
     }
 
     /// For a 401: what it is, so that a wrong tenant or application can be seen.
@@ -120,7 +120,7 @@ impl Claims {
         };
         add(" is of the tenant ", Some(self.tenant.as_deref().unwrap_or("(not named)")));
         add(", of the application ", self.application.as_deref());
-        add(", for ", self.audience.first().map(|audience| shorten(audience, SHOWN)).as_deref());
+        add(", for ", self.audience.first().map(|audience| shown(audience)).as_deref());
         add(", valid until ", self.expires_on.and_then(date).as_deref());
         text.push('.');
         text
@@ -138,15 +138,23 @@ pub fn expired(expires_on: Option<i64>, now: i64) -> Option<String> {
 }
 
 fn is_for(audience: &str, cloud: Cloud) -> bool {
-    audience == GRAPH_ID || audience.trim_end_matches('/').eq_ignore_ascii_case(cloud.origin())
+    audience.eq_ignore_ascii_case(GRAPH_ID)
+        || audience.trim_end_matches('/').eq_ignore_ascii_case(cloud.origin())
 }
 
 fn texts(value: &Value) -> Vec<String> {
     match value {
-        Value::String(text) => vec![text.clone()],
-        Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Value::String(text) if !text.is_empty() => vec![text.clone()],
+        Value::Array(list) => {
+            list.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+        }
         _ => Vec::new(),
     }
+}
+
+/// A claim as it is shown: whoever made the token may have put anything there.
+fn shown(claim: &str) -> String {
+    one_line(&shorten(claim, SHOWN))
 }
 
 fn date(unix: i64) -> Option<String> {
@@ -180,6 +188,8 @@ mod tests {
             "The token is of the tenant t, of the application i, for a, valid until 1970-01-01 00:00:07 UTC."
         );
         assert_eq!(read(&json!({})).describe(), "The token is of the tenant (not named).");
+        let odd = read(&json!({ "tid": "a\nb\u{1b}[2J", "aud": "\u{2028}" })).describe();
+        assert_eq!(odd, "The token is of the tenant a\\u{a}b\\u{1b}[2J, for \\u{2028}.");
     }
 
     #[test]
@@ -196,7 +206,14 @@ mod tests {
         let objection = |aud: &str, cloud| read(&json!({ "aud": aud })).objection(cloud);
         for cloud in Cloud::ALL {
             let origin = cloud.origin();
-            for good in [origin, &format!("{origin}/"), &origin.to_uppercase(), GRAPH_ID] {
+            for good in [
+                origin,
+                &format!("{origin}/"),
+                &origin.to_uppercase(),
+                GRAPH_ID,
+                &GRAPH_ID.to_uppercase(),
+                "",
+            ] {
                 assert_eq!(objection(good, Some(cloud)), None, "{good}");
             }
             for other in Cloud::ALL.into_iter().filter(|other| *other != cloud) {
