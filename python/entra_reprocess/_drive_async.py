@@ -48,8 +48,10 @@ async def collect(
             await pump.end()
             teller.tell_rest(pump.push_more)
             meter.finish(run)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         await pump.cut_off()
+        # There is no report, so this is how the caller hears of what was answered last.
+        teller.tell_rest_after(error, pump.push_more)
         raise
     except BaseException as error:
         await pump.drain()

@@ -1,4 +1,4 @@
-//! One attempt at some assignments: one HTTP exchange, two where the token had to be renewed.
+//! One attempt at some assignments: one HTTP exchange, and another one for those whose token had to be renewed.
 
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -15,9 +15,9 @@ use crate::graph::error::ErrorBody;
 use crate::graph::{challenge, listing, retry_after};
 use crate::retry::{Attempt, ItemAnswer, TokenTrouble};
 use crate::token::{CredentialFailure, Lease, TokenSource};
-use crate::transport::{Answer, Departure, FailureKind, Request, TransportFailure};
+use crate::transport::{Answer, Departure, Request, TransportFailure};
 
-/// What one attempt brought for each of its items, in the order in which they were asked.
+/// What one HTTP exchange brought for each of its items, in the order in which they were asked.
 #[derive(Debug)]
 pub struct Exchange {
     /// Our id of the request.
@@ -30,62 +30,96 @@ pub struct Exchange {
     pub near_limit: Option<f64>,
     /// Whether a batch answer held an answer that nobody had asked for.
     pub has_stranger: bool,
-    /// Why there is no other token for the items whose token was refused; all others have their results.
-    pub no_token: Option<CredentialFailure>,
+}
+
+/// The items of an exchange whose token was refused: none of them was executed.
+#[derive(Debug)]
+pub struct Refused {
+    /// Their places among all that were sent.
+    pub places: Vec<usize>,
+    /// What they were told.
+    pub exchange: Exchange,
+}
+
+impl Exchange {
+    /// Take those out whose token was refused. The others were told what they were told, whatever becomes of the token.
+    pub fn take_refused(&mut self) -> Option<Refused> {
+        let is_refused =
+            |result: &Attempt| matches!(result, Attempt::Answered(answer) if answer.status == 401);
+        let (mut places, mut refused, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, result) in std::mem::take(&mut self.results).into_iter().enumerate() {
+            if is_refused(&result) {
+                places.push(place);
+                refused.push(result);
+            } else {
+                others.push(result);
+            }
+        }
+        self.results = others;
+        // The request is counted where the others are.
+        let exchange = Self {
+            client_request_id: self.client_request_id,
+            results: refused,
+            requests: 0,
+            near_limit: None,
+            has_stranger: false,
+        };
+        (!places.is_empty()).then_some(Refused { places, exchange })
+    }
+}
+
+/// One attempt at some items: what is still to be sent of them, and the token to send it with.
+pub struct Sending<'a> {
+    client: &'a Client,
+    action: Action,
+    ids: Vec<AssignmentId>,
+    alone: bool,
+    source: &'a Arc<dyn TokenSource>,
+    lease: Lease,
+    renewals: Renewals,
 }
 
 impl Client {
-    /// Send these items once: in a batch, or a single one `alone` as a plain request.
-    ///
-    /// A refused token is renewed once, and what it was refused for is sent again.
-    pub async fn attempt(
-        &self,
+    /// Get ready to send these items: in a batch, or a single one `alone` as a plain request.
+    pub async fn sending<'a>(
+        &'a self,
         action: Action,
-        ids: &[AssignmentId],
+        ids: Vec<AssignmentId>,
         alone: bool,
-        source: &Arc<dyn TokenSource>,
-        departure: &Departure,
-    ) -> Result<Exchange, CredentialFailure> {
-        let mut lease = self.tokens.get(source).await?;
-        let mut exchange = self.exchange(action, ids, alone, &lease, departure).await;
-        let mut renewals = Renewals::default();
-        loop {
-            let refused: Vec<usize> = places_of_refused(&exchange.results).collect();
-            if refused.is_empty() {
-                break;
-            }
-            match self.replace(&lease, challenge_of(&exchange.results), &mut renewals, source).await {
-                Ok(Some(fresh)) => lease = fresh,
-                Ok(None) => break,
-                // Where all were refused, none was executed, and all can wait for a token.
-                Err(err) if refused.len() == exchange.results.len() => return Err(err),
-                Err(err) => {
-                    // The other parts of the batch may have been executed, so what they were told has to be kept.
-                    for place in refused {
-                        if let Some(slot) = exchange.results.get_mut(place) {
-                            *slot = Attempt::Failed(without_token());
-                        }
-                    }
-                    exchange.no_token = Some(err);
-                    break;
-                }
-            }
-            let again: Vec<AssignmentId> =
-                refused.iter().filter_map(|place| ids.get(*place).copied()).collect();
-            let second = self.exchange(action, &again, alone, &lease, departure).await;
-            for (place, result) in refused.into_iter().zip(second.results) {
-                if let Some(slot) = exchange.results.get_mut(place) {
-                    *slot = result;
-                }
-            }
-            exchange.requests += second.requests;
-            exchange.has_stranger |= second.has_stranger;
-            exchange.client_request_id = second.client_request_id;
-        }
-        renewals.advise(&mut exchange.results, &lease);
-        Ok(exchange)
+        source: &'a Arc<dyn TokenSource>,
+    ) -> Result<Sending<'a>, CredentialFailure> {
+        let lease = self.tokens.get(source).await?;
+        Ok(Sending { client: self, action, ids, alone, source, lease, renewals: Renewals::default() })
+    }
+}
+
+impl Sending<'_> {
+    /// Send them once.
+    pub async fn send(&self, departure: &Departure) -> Exchange {
+        let Self { client, action, ids, alone, lease, .. } = self;
+        client.exchange(*action, ids, *alone, lease, departure).await
     }
 
+    /// Get another token for those whose token was refused; from then on only they are left to be sent. If there is
+    /// none to try, the refusals stand.
+    ///
+    /// This may take as long as somebody needs to sign in, so the others should have heard by then what they were told.
+    pub async fn renew(&mut self, refused: &Refused) -> Result<bool, CredentialFailure> {
+        let challenge = challenge_of(&refused.exchange.results);
+        let fresh = self.client.replace(&self.lease, challenge, &mut self.renewals, self.source).await?;
+        let Some(fresh) = fresh else { return Ok(false) };
+        self.lease = fresh;
+        self.ids = refused.places.iter().filter_map(|place| self.ids.get(*place).copied()).collect();
+        Ok(true)
+    }
+
+    /// Say in each refusal what the token that was sent has to do with it.
+    pub fn advise(&self, exchange: &mut Exchange) {
+        self.renewals.advise(&mut exchange.results, &self.lease);
+    }
+}
+
+impl Client {
     async fn exchange(
         &self,
         action: Action,
@@ -122,10 +156,10 @@ impl Client {
             }
             Ok(answer) => vec![read_plain(action, &answer)],
         };
-        Exchange { client_request_id, results, requests, near_limit, has_stranger, no_token: None }
+        Exchange { client_request_id, results, requests, near_limit, has_stranger }
     }
 
-    /// GET a URL once, renewing a refused token as [`Client::attempt`] does. Gives the body of a success too.
+    /// GET a URL once, renewing a refused token as [`Sending`] does. Gives the body of a success too.
     pub(super) async fn get_once(
         &self,
         url: &Url,
@@ -159,19 +193,6 @@ impl Client {
             return Ok((client_request_id, attempt, answer.body));
         }
     }
-}
-
-fn without_token() -> TransportFailure {
-    TransportFailure {
-        kind: FailureKind::Withdrawn,
-        left: false,
-        message: "its token was refused (401), and there is no other".into(),
-    }
-}
-
-fn places_of_refused(results: &[Attempt]) -> impl Iterator<Item = usize> {
-    let is_refused = |result: &Attempt| matches!(result, Attempt::Answered(answer) if answer.status == 401);
-    results.iter().enumerate().filter(move |(_, result)| is_refused(result)).map(|(place, _)| place)
 }
 
 /// The claims that one of the refusals asks for; those of one batch are about the same token.

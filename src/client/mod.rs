@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use attempt::Exchange;
+pub use attempt::{Exchange, Refused};
 pub use listing::Listing;
 
 use crate::gate::Gate;

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::{Client, Failure, Refusal};
+use super::{Client, Exchange, Failure, Refusal};
 use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
 use crate::landing::Landing;
 use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
 use crate::retry::{Attempt, History, ItemAnswer, Step};
-use crate::token::TokenSource;
+use crate::token::{CredentialFailure, TokenSource};
 use crate::transport::{Departure, FailureKind, TransportFailure};
 
 impl Client {
@@ -22,9 +22,36 @@ impl Client {
         source: &Arc<dyn TokenSource>,
     ) -> Result<Outcome, Failure> {
         let departure = Departure::default();
+        let mut history = History::default();
         tokio::select! {
-            result = self.reprocess_until_settled(id, source, &departure) => result,
-            () = self.closed() => Err(closed(departure.has_left())),
+            // An answer that has come counts, also where the client is closed at the same moment.
+            biased;
+            result = self.reprocess_until_settled(id, source, &departure, &mut history) => return result,
+            () = self.closed() => {}
+        }
+        Err(closed(departure.has_left() || history.lost.is_some()))
+    }
+
+    /// One attempt, with a renewed token where that was refused.
+    async fn attempt(
+        &self,
+        id: AssignmentId,
+        source: &Arc<dyn TokenSource>,
+        departure: &Departure,
+    ) -> Result<Exchange, CredentialFailure> {
+        let mut sending = self.sending(Action::Reprocess, vec![id], true, source).await?;
+        loop {
+            let mut exchange = sending.send(departure).await;
+            let Some(mut refused) = exchange.take_refused() else {
+                sending.advise(&mut exchange);
+                return Ok(exchange);
+            };
+            // It was refused, so it was not executed, however long the next token takes.
+            departure.came_back();
+            if !sending.renew(&refused).await? {
+                sending.advise(&mut refused.exchange);
+                return Ok(refused.exchange);
+            }
         }
     }
 
@@ -33,19 +60,18 @@ impl Client {
         id: AssignmentId,
         source: &Arc<dyn TokenSource>,
         departure: &Departure,
+        history: &mut History,
     ) -> Result<Outcome, Failure> {
         let started = Instant::now();
-        let mut history = History::default();
         loop {
             let slot = self.slot(Action::Reprocess).await;
-            let exchange = self
-                .attempt(Action::Reprocess, &[id], true, source, departure)
-                .await
-                .map_err(Failure::Credential)?;
+            let exchange = self.attempt(id, source, departure).await.map_err(Failure::Credential)?;
             let Some(attempt) = exchange.results.into_iter().next() else {
                 return Err(Failure::Transport(TransportFailure::protocol("no result for the request")));
             };
             let step = history.judge(&attempt, self.options.limits, fastrand::f64());
+            // What is in doubt from here on stands in the history.
+            departure.came_back();
             let mut landing = Landing { near_limit: exchange.near_limit, ..Landing::default() };
             landing.count(&attempt, &step, false);
             slot.landed(landing);
@@ -66,7 +92,12 @@ impl Client {
                     })));
                 }
                 Step::GivenUp(_, reason) => {
-                    return Err(give_up(attempt, exchange.client_request_id, history, &reason));
+                    return Err(give_up(
+                        attempt,
+                        exchange.client_request_id,
+                        std::mem::take(history),
+                        &reason,
+                    ));
                 }
             }
         }
@@ -75,10 +106,11 @@ impl Client {
 
 /// For a call that the closing of its client has ended.
 pub(super) fn closed(left: bool) -> Failure {
+    let known = if left { "what was sent was not answered" } else { "nothing that was sent is unanswered" };
     Failure::Transport(TransportFailure {
         kind: FailureKind::Withdrawn,
         left,
-        message: "the client was closed during the call".into(),
+        message: format!("the client was closed during the call; {known}"),
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3_async_runtimes::{TaskLocals, into_future_with_locals};
 
+use super::asking;
 use crate::token::{CredentialFailure, PATIENCE, Token, TokenFuture, TokenSource};
 
 /// What the Python source says about itself, once for all calls.
@@ -66,7 +67,8 @@ impl PythonSource {
     async fn ask(&self, scope: &str, claims: Option<&str>) -> Result<Token, CredentialFailure> {
         let given = match &self.locals {
             Some(locals) => self.ask_on_loop(locals, scope, claims).await,
-            None => self.ask_in_thread(scope, claims).await,
+            // It may block for seconds, so it gets a thread of its own.
+            None => asking::in_thread(&self.credential.fetch, scope, claims).await,
         };
         let given = given.map_err(raised)?;
         Python::attach(|py| read(given.bind(py), self.credential.renewable)).map_err(raised)
@@ -82,17 +84,6 @@ impl PythonSource {
             into_future_with_locals(locals, self.credential.fetch.bind(py).call1((scope, claims))?)
         })?;
         coroutine.await
-    }
-
-    /// A credential may block for seconds, so it gets a thread of its own. One that hangs keeps it.
-    async fn ask_in_thread(&self, scope: &str, claims: Option<&str>) -> PyResult<Py<PyAny>> {
-        let credential = self.credential.clone();
-        let (scope, claims) = (scope.to_owned(), claims.map(str::to_owned));
-        let call = move || Python::attach(|py| credential.fetch.call1(py, (scope, claims)));
-        match tokio::task::spawn_blocking(call).await {
-            Ok(given) => given,
-            Err(_) => Err(pyo3::exceptions::PyRuntimeError::new_err("the credential's thread was ended")),
-        }
     }
 }
 

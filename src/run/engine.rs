@@ -10,10 +10,12 @@ use tokio::time::{Instant, sleep_until};
 use super::handle::Shared;
 use super::state::Next;
 use super::stop::StopCause;
-use crate::client::{Exchange, SharedClient};
+use crate::assignment::AssignmentId;
+use crate::client::{Client, Exchange, SharedClient};
 use crate::graph::action::Action;
 use crate::log;
 use crate::token::TokenSource;
+use crate::transport::Departure;
 
 /// How long requests under way may still take once the sending has ended.
 pub const GRACE: Duration = Duration::from_secs(2);
@@ -32,15 +34,9 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
         match next {
             Next::Finished => break,
             Next::Send { flight, ids, alone, departure } => {
-                let (client, source) = (client.clone(), source.clone());
-                let shared = shared.clone();
+                let (client, source, shared) = (client.clone(), source.clone(), shared.clone());
                 let task = air.tasks.spawn(log::inherit(async move {
-                    if shared.state().has_journal() {
-                        let tenant = client.tenant(&source).await.map_err(StopCause::Credential)?;
-                        shared.state().admit_tenant(tenant.as_deref()).map_err(StopCause::Journal)?;
-                    }
-                    let exchange = client.attempt(action, &ids, alone, &source, &departure).await;
-                    exchange.map_err(StopCause::Credential)
+                    fly(&client, action, &source, &shared, Takeoff { flight, ids, alone, departure }).await
                 }));
                 air.flights.insert(task.id(), flight);
             }
@@ -66,6 +62,48 @@ pub async fn drive(client: SharedClient, action: Action, source: Arc<dyn TokenSo
         shared.pushed.notified().await;
     }
     drop(end);
+}
+
+/// What a flight begins with.
+struct Takeoff {
+    flight: u64,
+    ids: Vec<AssignmentId>,
+    alone: bool,
+    departure: Arc<Departure>,
+}
+
+/// Send a flight. What is answered while a part of it waits for another token is told at once; the rest comes back.
+async fn fly(
+    client: &Client,
+    action: Action,
+    source: &Arc<dyn TokenSource>,
+    shared: &Shared,
+    takeoff: Takeoff,
+) -> Landing {
+    let Takeoff { flight, ids, alone, departure } = takeoff;
+    if shared.state().has_journal() {
+        let tenant = client.tenant(source).await.map_err(StopCause::Credential)?;
+        shared.state().admit_tenant(tenant.as_deref()).map_err(StopCause::Journal)?;
+    }
+    let mut sending = client.sending(action, ids, alone, source).await.map_err(StopCause::Credential)?;
+    loop {
+        let mut exchange = sending.send(&departure).await;
+        let refused = exchange.take_refused();
+        sending.advise(&mut exchange);
+        let Some(mut refused) = refused else { return Ok(exchange) };
+        shared.state().landed_in_part(flight, exchange, &refused.places, Instant::now(), GRACE);
+        shared.pushed.notify_one();
+        shared.wake();
+        if !sending.renew(&refused).await.map_err(StopCause::Credential)? {
+            sending.advise(&mut refused.exchange);
+            return Ok(refused.exchange);
+        }
+        loop {
+            let paused = shared.state().leaves_again(flight, Instant::now());
+            let Some(until) = paused else { break };
+            sleep_until(until).await;
+        }
+    }
 }
 
 /// The requests in the air, each in a task of its own.

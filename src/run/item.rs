@@ -25,6 +25,8 @@ pub struct Item {
     pub cohort: Option<Cohort>,
     /// Whether it goes ahead to learn if batches are taken at all.
     pub is_scout: bool,
+    /// Whether the token that it was sent with last was refused, and it waits for another one.
+    pub is_refused: bool,
     pub since: Instant,
     pub started: Option<Instant>,
     pub history: History,
@@ -44,6 +46,7 @@ impl Item {
             alone: false,
             cohort: None,
             is_scout: false,
+            is_refused: false,
             since: now,
             started: None,
             history: History::default(),
@@ -63,6 +66,7 @@ impl Item {
 
     /// Keep what an attempt brought, for the outcome.
     pub fn remember(&mut self, attempt: &Attempt, request: Uuid) {
+        self.is_refused = false;
         if let Attempt::Answered(answer) = attempt {
             self.last_answer = Some(answer.clone());
             self.last_request = Some(request);

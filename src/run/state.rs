@@ -35,7 +35,8 @@ struct Flight {
     items: Vec<Item>,
     alone: bool,
     departure: Arc<Departure>,
-    sent: Instant,
+    /// When it was sent; `None` while it waits for another token, and nothing of it is on its way.
+    sent: Option<Instant>,
 }
 
 /// What the engine does next.
@@ -228,7 +229,8 @@ impl State {
             self.stop(cause, until);
         }
         if let Some((_, until)) = self.stop {
-            let is_over = self.flights.is_empty() || until <= now;
+            // What has not left by now never will.
+            let is_over = until <= now || !self.flights.values().any(|flight| flight.departure.has_left());
             return if is_over { Next::Finished } else { Next::Wait(Some(until)) };
         }
         match self.decide(now) {
@@ -291,7 +293,7 @@ impl State {
         let flight = self.next_number();
         self.underway += items.len();
         self.gate().sent(now, items.len());
-        self.flights.insert(flight, Flight { items, alone, departure: departure.clone(), sent: now });
+        self.flights.insert(flight, Flight { items, alone, departure: departure.clone(), sent: Some(now) });
         Next::Send { flight, ids, alone, departure }
     }
 
@@ -324,7 +326,9 @@ impl State {
         let flights: Vec<Flight> = self.flights.drain().map(|(_, flight)| flight).collect();
         let mut open = Vec::new();
         for flight in flights {
-            self.gate().landed(now, flight.sent, Landing::lost(flight.items.len()));
+            if let Some(sent) = flight.sent {
+                self.gate().landed(now, sent, Landing::lost(flight.items.len()));
+            }
             let has_left = flight.departure.has_left();
             open.extend(flight.items.into_iter().map(|mut item| {
                 if has_left {
@@ -337,8 +341,12 @@ impl State {
         open.extend(self.queue.drain());
         for item in open {
             let status = item.history.cut_short();
-            let is_throttled = status == Status::NotAttempted && item.history.answered;
-            let reason = if is_throttled { format!("throttled so far; {reason}") } else { reason.clone() };
+            let so_far = match status {
+                Status::NotAttempted if item.is_refused => "its token was refused (401), and no other came; ",
+                Status::NotAttempted if item.history.answered => "throttled so far; ",
+                _ => "",
+            };
+            let reason = format!("{so_far}{reason}");
             self.settle(item, status, Some(reason), now);
         }
         for item in std::mem::take(&mut self.suspects) {

@@ -1,5 +1,6 @@
 //! What an answer changes: outcomes, retries, what is known of batches, and whether to stop.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,20 +26,74 @@ impl State {
         now: Instant,
         grace: Duration,
     ) {
-        let Some(Flight { items, alone, sent, .. }) = self.flights.remove(&flight) else { return };
-        self.underway -= items.len();
+        let Some(flight) = self.flights.remove(&flight) else { return };
+        match result {
+            Ok(exchange) => self.told(flight, exchange, 0, now, grace),
+            Err(cause) => {
+                let Flight { items, sent, .. } = flight;
+                self.underway -= items.len();
+                self.passed(sent, Landing::lost(items.len()), now);
+                self.stop(cause, now + grace);
+                self.queue.push_front(items);
+            }
+        }
+    }
+
+    /// A flight was answered, but for the items at these places: their token was refused, and the flight goes on with
+    /// them alone once there is another one. What the others were told holds already, however that ends.
+    pub fn landed_in_part(
+        &mut self,
+        flight: u64,
+        exchange: Exchange,
+        refused: &[usize],
+        now: Instant,
+        grace: Duration,
+    ) {
+        let Some(mut told) = self.flights.remove(&flight) else { return };
+        let mut waiting = Vec::with_capacity(refused.len());
+        let mut others = Vec::with_capacity(told.items.len());
+        for (place, item) in told.items.into_iter().enumerate() {
+            if refused.contains(&place) {
+                waiting.push(Item { is_refused: true, ..item });
+            } else {
+                others.push(item);
+            }
+        }
+        told.items = others;
+        told.departure.came_back();
+        let (count, departure) = (waiting.len(), told.departure.clone());
+        self.flights.insert(flight, Flight { items: waiting, sent: None, departure, alone: told.alone });
+        self.told(told, exchange, count, now, grace);
+    }
+
+    /// There is another token for what a flight still has to send. Gives until when it waits, where all wait.
+    pub fn leaves_again(&mut self, flight: u64, now: Instant) -> Option<Instant> {
+        let flight = self.flights.get_mut(&flight)?;
+        let items = flight.items.len();
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let paused = gate.paused_until(now);
+        if paused.is_none() {
+            flight.sent = Some(now);
+            gate.sent(now, items);
+        }
+        paused
+    }
+
+    /// Let the gate know how a request ended, and the deadline how long it took. Gives whether the service is in trouble.
+    fn passed(&mut self, sent: Option<Instant>, landing: Landing, now: Instant) -> bool {
+        let Some(sent) = sent else { return self.gate().in_trouble() };
         if let Some(deadline) = &mut self.deadline {
             deadline.took(now - sent);
         }
-        let exchange = match result {
-            Ok(exchange) => exchange,
-            Err(cause) => {
-                self.gate().landed(now, sent, Landing::lost(items.len()));
-                self.stop(cause, now + grace);
-                self.queue.push_front(items);
-                return;
-            }
-        };
+        let mut gate = self.gate();
+        gate.landed(now, sent, landing);
+        gate.in_trouble()
+    }
+
+    /// The items of a flight were told this; of its request, so many more wait for another token.
+    fn told(&mut self, flight: Flight, exchange: Exchange, waiting: usize, now: Instant, grace: Duration) {
+        let Flight { items, alone, sent, .. } = flight;
+        self.underway -= items.len();
         self.http_requests += exchange.requests;
         if exchange.has_stranger {
             self.warn_once("a batch answer held an answer for an id that was not asked; it was passed over");
@@ -46,7 +101,7 @@ impl State {
         if !alone {
             self.batching.answered(exchange.results.iter());
         }
-        let mut landing = Landing { near_limit: exchange.near_limit, ..Landing::default() };
+        let mut landing = Landing { near_limit: exchange.near_limit, ..Landing::lost(waiting) };
         // One draw for all, so that what failed together comes back together and fills a batch again.
         let jitter = fastrand::f64();
         let mut judged = Vec::with_capacity(items.len());
@@ -56,14 +111,7 @@ impl State {
             item.remember(&attempt, exchange.client_request_id);
             judged.push((item, attempt, step));
         }
-        let in_trouble = {
-            let mut gate = self.gate();
-            gate.landed(now, sent, landing);
-            gate.in_trouble()
-        };
-        if let Some(failure) = exchange.no_token {
-            self.stop(StopCause::Credential(failure), now + grace);
-        }
+        let in_trouble = self.passed(sent, landing, now);
         self.look_for_grounds(&judged, exchange.client_request_id, now + grace);
         let (mut again, mut apart) = (Vec::new(), Vec::new());
         for (item, attempt, step) in judged {
@@ -94,7 +142,7 @@ impl State {
     pub fn crashed(&mut self, flight: u64, now: Instant, grace: Duration) {
         let Some(Flight { mut items, sent, departure, .. }) = self.flights.remove(&flight) else { return };
         self.underway -= items.len();
-        self.gate().landed(now, sent, Landing::lost(items.len()));
+        self.passed(sent, Landing::lost(items.len()), now);
         if departure.has_left() {
             items.iter_mut().for_each(Item::cut_off);
         }
