@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import trustme
@@ -384,6 +386,47 @@ def test_a_huge_answer_takes_little_memory(kind: str) -> None:
 
 
 # Connections.
+
+
+class Silent:
+    """A port of loopback that takes connections and says nothing, or that does not even take them."""
+
+    def __init__(self, *, takes: bool) -> None:
+        # Backlog 0 holds one connection on Linux; a SYN after that stays unanswered.
+        self._sockets = [socket.create_server(("127.0.0.1", 0), backlog=128 if takes else 0)]
+        self.port: int = self._sockets[0].getsockname()[1]
+        for _ in range(0 if takes else 4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            with suppress(BlockingIOError):
+                filler.connect(("127.0.0.1", self.port))
+            self._sockets.append(filler)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._sockets:
+            each.close()
+
+
+@pytest.mark.parametrize("kind", ["a SYN", "the handshake", "CONNECT"])
+@pytest.mark.parametrize("timeout", [0.5, 1])
+def test_where_nothing_was_ever_connected_nothing_was_sent(kind: str, timeout: float) -> None:
+    """Whichever of the two clocks might run out first, that of connecting or that of the whole exchange."""
+    if kind == "a SYN" and sys.platform != "linux":
+        pytest.skip("a full backlog is refused on other systems")
+    with Silent(takes=kind != "a SYN") as silent:
+        url = f"https://127.0.0.1:{silent.port}"
+        proxy = f"http://127.0.0.1:{silent.port}" if kind == "CONNECT" else None
+        client = Client(CANARY, base_url=url, proxy=proxy, timeout=timeout, max_retries=0)
+        started = time.monotonic()
+        with pytest.raises(RunStoppedError, match="cannot connect") as stopped:
+            client.reprocess_many(assignment_ids(40))
+        assert time.monotonic() - started < timeout + 5
+        assert "cannot connect" in str(refused(lambda: client.reprocess(IDS[0])))
+    assert stopped.value.report is not None
+    assert stopped.value.report.counts["not_attempted"] == 40
 
 
 def test_after_a_503_a_retry_opens_a_new_connection() -> None:

@@ -85,6 +85,7 @@ pub struct Transport {
     gate: Semaphore,
     /// The host, and the proxy on the way, for people.
     host: String,
+    timeout: Duration,
     has_answered: AtomicBool,
 }
 
@@ -101,6 +102,7 @@ impl Transport {
             pool,
             gate: Semaphore::new(options.concurrency),
             host,
+            timeout: options.timeout,
             has_answered: AtomicBool::new(false),
         })
     }
@@ -136,7 +138,12 @@ impl Transport {
             None => request,
         };
         let started = Instant::now();
-        let result = self.exchange(request).await;
+        // What is timed is asked first, then the clock. Connecting has a shorter time of its own (`pool`), so when this
+        // clock runs out, a connection stood and the request may have left, however late anybody came to look.
+        let result = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.late()),
+        };
         if log::wants(Level::Debug) {
             log::exchange(method, &url, items, &result, client_request_id, started.elapsed());
         }
@@ -203,6 +210,18 @@ impl Transport {
             )));
         }
         Ok(answer)
+    }
+
+    fn late(&self) -> TransportFailure {
+        TransportFailure {
+            kind: FailureKind::Timeout,
+            left: true,
+            message: format!(
+                "{} gave no answer in time: timeout={} s",
+                self.host,
+                self.timeout.as_secs_f64()
+            ),
+        }
     }
 
     fn explain(&self, err: reqwest::Error) -> TransportFailure {
