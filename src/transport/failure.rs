@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use super::tls;
+
 /// Why there is no usable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
@@ -37,6 +39,15 @@ impl TransportFailure {
         Self { kind: FailureKind::Protocol, left: true, message: message.into() }
     }
 
+    /// Whether others would fare no better: nobody can be connected to, or who answers will not have us.
+    pub fn concerns_all(&self) -> bool {
+        match self.kind {
+            FailureKind::Withdrawn => false,
+            FailureKind::Untrusted => true,
+            _ => !self.left,
+        }
+    }
+
     pub(super) fn withdrawn() -> Self {
         Self {
             kind: FailureKind::Withdrawn,
@@ -50,9 +61,15 @@ impl TransportFailure {
         let err = err.without_url();
         // Everything but a connection that never stood may have brought the request there.
         let left = !(err.is_connect() || err.is_builder());
-        let kind = if !left && is_tls(&err) {
-            FailureKind::Untrusted
-        } else if err.is_dns() && !has_answered {
+        // Over TLS 1.3 a server learns that we have no certificate after our side of the handshake is done, when the
+        // request may be on its way (https://www.rfc-editor.org/rfc/rfc8446#section-4.4.2.4). One that refuses us for
+        // it reads no request first, but its alert does not say that it came before one was read. So it stays in
+        // doubt, and like any other trouble of TLS it would be the same next time.
+        let tls = tls::cause(&err).filter(|cause| !left || tls::wants_certificate(cause));
+        if let Some(cause) = tls {
+            return Self { kind: FailureKind::Untrusted, left, message: tls::explain(cause, host) };
+        }
+        let kind = if err.is_dns() && !has_answered {
             FailureKind::UnknownHost
         } else if err.is_timeout() {
             FailureKind::Timeout
@@ -60,11 +77,7 @@ impl TransportFailure {
             FailureKind::Connection
         };
         let cause = chain(&err);
-        let message = if kind == FailureKind::Untrusted {
-            format!(
-                "{host} is not to be trusted: {cause}; if it is the right host, name its CA with ca_bundle="
-            )
-        } else if err.is_dns() {
+        let message = if err.is_dns() {
             format!("{host} is an unknown host: {cause}; check cloud, base_url, DNS and proxy")
         } else if !left {
             format!("cannot connect to {host}: {cause}; check network, proxy and trust store")
@@ -74,18 +87,6 @@ impl TransportFailure {
             format!("the answer of {host} was cut: {cause}")
         };
         Self { kind, left, message }
-    }
-}
-
-/// Whether TLS itself refused, rather than the connection under it.
-fn is_tls(err: &(dyn Error + 'static)) -> bool {
-    if err.is::<rustls::Error>() {
-        return true;
-    }
-    // An I/O error passes over what it wraps when it is asked for its source.
-    match err.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        Some(wrapped) => is_tls(wrapped),
-        None => err.source().is_some_and(is_tls),
     }
 }
 

@@ -4,6 +4,7 @@ mod departure;
 mod failure;
 mod pool;
 mod proxy;
+mod tls;
 mod trust;
 
 use std::path::PathBuf;
