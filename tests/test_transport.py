@@ -226,18 +226,27 @@ def test_a_proxy_is_used(scheme: str, name: str, graph: Secure, bundle: Path, mo
 
 
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-@pytest.mark.parametrize("value", ["localhost", "*", "example.com, localhost"])
+@pytest.mark.parametrize(
+    "value",
+    ["localhost", "*", "example.com, localhost", "example.com localhost", "localhost:{port}", ".localhost:{port}"],
+)
 def test_no_proxy_goes_around_it(
     name: str, value: str, graph: Secure, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, value.replace("{port}", str(graph.port)))
         assert Client(CANARY, base_url=graph.url, ca_bundle=bundle).reprocess(IDS[0]).ok
         assert proxy.connections == 0
-        monkeypatch.setenv(name, "example.com")
+        # What does not go through it does not say so either.
+        closed = Client(CANARY, base_url="https://localhost:1", max_retries=0)
+        told = str(refused(lambda: closed.reprocess(IDS[0])))
+        assert "localhost:1" in told
+        assert ("through the proxy" in told) == ("{port}" in value)
+        before = proxy.connections
+        monkeypatch.setenv(name, f"example.com, localhost:{graph.port + 1}")
         assert Client(CANARY, base_url=graph.url, ca_bundle=bundle).reprocess(IDS[0]).ok
-        assert proxy.connections == 1
+        assert proxy.connections == before + 1
 
 
 def test_the_password_of_a_proxy_is_sent_to_it_and_shown_nowhere(graph: Secure, bundle: Path) -> None:

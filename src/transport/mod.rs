@@ -2,6 +2,7 @@
 
 mod departure;
 mod failure;
+mod no_proxy;
 mod pool;
 mod proxy;
 mod tls;
@@ -84,7 +85,7 @@ pub struct Answer {
 pub struct Transport {
     pool: Pool,
     gate: Semaphore,
-    /// The host, and the proxy on the way, for people.
+    /// The host, its port where it is not the usual one, and the proxy on the way; for people.
     host: String,
     timeout: Duration,
     has_answered: AtomicBool,
@@ -94,11 +95,14 @@ impl Transport {
     /// Build the connection pool; nothing is sent yet. The text of an error is for the caller of a constructor.
     pub fn new(options: &TransportOptions, origin: &Url) -> Result<Self, String> {
         let (pool, through) = Pool::new(options, origin)?;
-        let host = origin.host_str().unwrap_or_default();
-        let host = match through {
-            Some(proxy) => format!("{host} (through the proxy {proxy})"),
-            None => host.to_owned(),
-        };
+        let mut host = origin.host_str().unwrap_or_default().to_owned();
+        // Known only where it is not the usual one.
+        if let Some(port) = origin.port() {
+            host.push_str(&format!(":{port}"));
+        }
+        if let Some(proxy) = through {
+            host.push_str(&format!(" (through the proxy {proxy})"));
+        }
         Ok(Self {
             pool,
             gate: Semaphore::new(options.concurrency),
