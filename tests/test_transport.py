@@ -260,8 +260,49 @@ def test_the_password_of_a_proxy_is_sent_to_it_and_shown_nowhere(graph: Secure, 
         client = Client("token", base_url=graph.url, ca_bundle=bundle, proxy=wrong, max_retries=0)
         told = str(refused(lambda: client.reprocess(IDS[0])))
         assert "through the proxy 127.0.0.1" in told
-        assert "authorization required" in told
+        assert "does not take the user and the password of proxy= (407)" in told
     assert len(graph.received) == 1
+
+
+@pytest.mark.parametrize("name", ["proxy=", "HTTPS_PROXY"])
+@pytest.mark.parametrize("inside", [f"user:{CANARY}x@", ""])
+def test_a_password_that_a_proxy_refuses_is_tried_once(
+    name: str, inside: str, graph: Secure, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try counts towards the lock-out of an account."""
+    with Proxy(password=CANARY) as proxy:
+        url = proxy.url.replace("//", f"//{inside}")
+        if name == "HTTPS_PROXY":
+            monkeypatch.setenv(name, url)
+        client = Client("token", base_url=graph.url, ca_bundle=bundle, proxy=url if name == "proxy=" else None)
+        with pytest.raises(RunStoppedError) as stopped:
+            client.reprocess_many(assignment_ids(1000))
+        refused(lambda: client.reprocess(IDS[0]))
+        assert len(proxy.heads) == 1
+    told = str(stopped.value)
+    wanted = (
+        "not take the user and the password of {}" if inside else "wants a user and a password (407); give them in {}"
+    )
+    assert wanted.format(name) in told
+    assert CANARY not in told
+    assert stopped.value.report is not None
+    assert stopped.value.report.counts["not_attempted"] == 1000
+    assert graph.connections == 0
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "502 Bad Gateway", "301 Moved Permanently"])
+def test_the_status_of_a_proxy_that_opens_no_tunnel_is_told(status: str, graph: Secure, bundle: Path) -> None:
+    answer = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()
+    with Proxy(answer=answer) as proxy:
+        url = proxy.url.replace("//", f"//user:{CANARY}@")
+        client = Client("token", base_url=graph.url, ca_bundle=bundle, proxy=url, max_retries=0)
+        told = str(refused(lambda: client.reprocess(IDS[0])))
+        assert f"through the proxy 127.0.0.1:{proxy.port}" in told
+        assert f"the proxy answers {status}" in told
+        # It is asked once more for that, in the same words.
+        first, second = (set(head.split(b"\r\n")) for head in proxy.heads)
+        assert second <= first
+        assert {line.partition(b":")[0].lower() for line in first - second} <= {b"user-agent"}
 
 
 HOSTILE = {

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use super::tls;
+use super::tunnel::TunnelRefusal;
 
 /// Why there is no usable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum FailureKind {
     UnknownHost,
     /// The other side's certificate, or its TLS, is not to be trusted.
     Untrusted,
+    /// The proxy on the way wants a password, or another one.
+    Unauthenticated,
     /// Time ran out.
     Timeout,
     /// Something answered that cannot be trusted to be Graph.
@@ -43,7 +46,7 @@ impl TransportFailure {
     pub fn concerns_all(&self) -> bool {
         match self.kind {
             FailureKind::Withdrawn => false,
-            FailureKind::Untrusted => true,
+            FailureKind::Untrusted | FailureKind::Unauthenticated => true,
             _ => !self.left,
         }
     }
@@ -69,7 +72,11 @@ impl TransportFailure {
         if let Some(cause) = tls {
             return Self { kind: FailureKind::Untrusted, left, message: tls::explain(cause, host) };
         }
-        let kind = if err.is_dns() && !has_answered {
+        let is_unauthenticated =
+            matches!(found::<TunnelRefusal>(&err), Some(TunnelRefusal::Unauthenticated(_)));
+        let kind = if is_unauthenticated {
+            FailureKind::Unauthenticated
+        } else if err.is_dns() && !has_answered {
             FailureKind::UnknownHost
         } else if err.is_timeout() {
             FailureKind::Timeout
@@ -77,7 +84,9 @@ impl TransportFailure {
             FailureKind::Connection
         };
         let cause = chain(&err);
-        let message = if err.is_dns() {
+        let message = if kind == FailureKind::Unauthenticated {
+            format!("cannot connect to {host}: {cause}")
+        } else if err.is_dns() {
             format!("{host} is an unknown host: {cause}; check cloud, base_url, DNS and proxy")
         } else if !left {
             format!("cannot connect to {host}: {cause}; check network, proxy and trust store")
@@ -88,6 +97,11 @@ impl TransportFailure {
         };
         Self { kind, left, message }
     }
+}
+
+/// The first cause of that type.
+fn found<'a, T: Error + 'static>(err: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    err.downcast_ref().or_else(|| err.source().and_then(found))
 }
 
 /// An error with its causes, the innermost last; reqwest's own text names only the outermost.

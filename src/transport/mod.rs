@@ -7,6 +7,7 @@ mod pool;
 mod proxy;
 mod tls;
 mod trust;
+mod tunnel;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,6 +10,7 @@ use super::TransportOptions;
 use super::failure::chain;
 use super::proxy::{self, Way};
 use super::trust;
+use super::tunnel::TunnelLayer;
 
 /// A connection that takes longer than this is not coming; the exchange as a whole may take `timeout`.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
@@ -116,7 +117,13 @@ impl Settings {
         builder = match &self.way {
             Way::Direct => builder.no_proxy(),
             Way::System => builder,
-            Way::Through { proxy, .. } => builder.proxy(Proxy::clone(proxy)),
+            Way::Through { proxy, tunnels, .. } => {
+                let builder = builder.proxy(Proxy::clone(proxy));
+                match tunnels {
+                    Some(tunnels) => builder.connector_layer(TunnelLayer(tunnels.clone())),
+                    None => builder,
+                }
+            }
         };
         builder.build()
     }

@@ -1,10 +1,13 @@
 //! Which proxy is on the way. One that was asked for and cannot be understood is refused, never passed over: the
 //! request would go out directly, where somebody meant it not to.
 
+use std::sync::Arc;
+
 use reqwest::{Proxy, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::no_proxy;
+use super::tunnel::Tunnels;
 
 /// The variables that name a proxy for https, the first one that is set decides. `HTTP_PROXY` is for plain http, which
 /// never leaves the machine here.
@@ -25,6 +28,8 @@ pub(super) enum Way {
         proxy: Box<Proxy>,
         /// Host and port, without user and password.
         shown: String,
+        /// What is known of its tunnels, unless it is one of SOCKS.
+        tunnels: Option<Arc<Tunnels>>,
     },
 }
 
@@ -40,14 +45,14 @@ pub(super) fn way(given: Option<&SecretString>, origin: &Url) -> Result<Way, Str
         };
     }
     if let Some(given) = given {
-        return through("proxy", given.expose_secret());
+        return through("proxy", given.expose_secret(), origin);
     }
     // Decided once: no request leaves the origin.
     if set(EXCEPTIONS).is_some_and(|(_, list)| no_proxy::excepts(list.expose_secret(), origin)) {
         return Ok(Way::Direct);
     }
     match set(VARIABLES) {
-        Some((name, value)) => through(name, value.expose_secret()),
+        Some((name, value)) => through(name, value.expose_secret(), origin),
         None => Ok(Way::System),
     }
 }
@@ -60,7 +65,7 @@ fn set<const N: usize>(names: [&'static str; N]) -> Option<(&'static str, Secret
     })
 }
 
-fn through(name: &str, text: &str) -> Result<Way, String> {
+fn through(name: &str, text: &str, origin: &Url) -> Result<Way, String> {
     let url = parse(text).ok_or_else(|| {
         format!(
             "{name} is not the URL of a proxy; give one like \"http://proxy.example:8080\" (schemes: {})",
@@ -71,8 +76,9 @@ fn through(name: &str, text: &str) -> Result<Way, String> {
         (host, Some(port)) => format!("{host}:{port}"),
         (host, None) => host.to_owned(),
     };
+    let tunnels = url.scheme().starts_with("http").then(|| Arc::new(Tunnels::new(&url, name, origin)));
     let proxy = Proxy::all(url).map_err(|_| format!("{name} is not the URL of a proxy"))?;
-    Ok(Way::Through { proxy: Box::new(proxy), shown })
+    Ok(Way::Through { proxy: Box::new(proxy), shown, tunnels })
 }
 
 /// The URL of a proxy; without a scheme it is http, as curl has it.
@@ -91,6 +97,7 @@ mod tests {
 
     #[test]
     fn a_proxy_has_a_scheme_a_host_and_nothing_behind_it() {
+        let origin = Url::parse("https://graph.example").unwrap();
         for (good, shown) in [
             ("http://proxy.example:8080", "proxy.example:8080"),
             ("proxy.example:8080", "proxy.example:8080"),
@@ -100,7 +107,9 @@ mod tests {
             ("socks5h://127.0.0.1:1080", "127.0.0.1:1080"),
             (" http://[::1]:8080 ", "[::1]:8080"),
         ] {
-            let Way::Through { shown: found, .. } = through("proxy", good).unwrap() else { panic!("{good}") };
+            let Way::Through { shown: found, .. } = through("proxy", good, &origin).unwrap() else {
+                panic!("{good}")
+            };
             assert_eq!(found, shown, "{good}");
         }
         for bad in [
@@ -117,7 +126,7 @@ mod tests {
             "file:///etc/passwd",
             "://",
         ] {
-            let Err(text) = through("proxy", bad) else { panic!("{bad} was taken") };
+            let Err(text) = through("proxy", bad, &origin) else { panic!("{bad} was taken") };
             assert!(text.starts_with("proxy is not the URL") && !text.contains("can"), "{text}");
         }
     }
