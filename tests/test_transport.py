@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -197,6 +198,55 @@ def test_an_environment_that_names_nobody_is_refused(
     monkeypatch.setenv(variable, str(tmp_path / "missing"))
     with pytest.raises(ValueError, match=f"{variable} of the environment leads to no certificate"):
         Client(CANARY)
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_a_variable_that_is_empty_is_not_set(
+    variable: str, graph: Secure, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "")
+    # The system's authorities are trusted then, and the one of this test is none of them.
+    distrusting = Client(CANARY, base_url=graph.url, max_retries=0)
+    assert "not to be trusted" in str(refused(lambda: distrusting.reprocess(IDS[0])))
+    other = {"SSL_CERT_FILE": "SSL_CERT_DIR", "SSL_CERT_DIR": "SSL_CERT_FILE"}[variable]
+    monkeypatch.setenv(other, str(bundle if other == "SSL_CERT_FILE" else hashed(bundle)))
+    assert Client(CANARY, base_url=graph.url).reprocess(IDS[0]).ok
+
+
+def test_a_folder_among_several_is_enough(graph: Secure, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [str(bundle.parent / "missing"), "", str(hashed(bundle))]
+    monkeypatch.setenv("SSL_CERT_DIR", os.pathsep.join(folders))
+    assert Client(CANARY, base_url=graph.url).reprocess(IDS[0]).ok
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"\xef\xbb\xbf", b""), (b"# an authority\r\n\xff\xfe\n", b""), (b"", b"\n# the end")],
+    ids=["a byte order mark", "a comment", "a comment behind"],
+)
+def test_what_stands_around_a_certificate_does_not_matter(
+    before: bytes, after: bytes, graph: Secure, bundle: Path
+) -> None:
+    bundle.write_bytes(before + bundle.read_bytes().replace(b"\n", b"\r\n") + after)
+    assert Client(CANARY, base_url=graph.url, ca_bundle=bundle).reprocess(IDS[0]).ok
+
+
+BROKEN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+
+def test_a_broken_certificate_of_a_bundle_is_named_by_its_number(
+    graph: Secure, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = bundle.read_bytes()
+    bundle.write_bytes(good + BROKEN_CERTIFICATE)
+    with pytest.raises(ValueError, match=r"ca_bundle .*ca\.pem holds a broken certificate, number 2"):
+        Client(CANARY, base_url=graph.url, ca_bundle=bundle)
+    # In what the environment names it is passed over, as OpenSSL does.
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    assert Client(CANARY, base_url=graph.url).reprocess(IDS[0]).ok
+    bundle.write_bytes(good + good[:-30])
+    with pytest.raises(ValueError, match=r"ca_bundle .*ca\.pem is no PEM file: .*number 2"):
+        Client(CANARY, base_url=graph.url, ca_bundle=bundle)
 
 
 def test_ca_bundle_comes_before_the_environment(
