@@ -469,6 +469,8 @@ BROKEN = {
     "two lengths": (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nContent-Length: 5", b""),
     "a length that is none": (b"HTTP/1.1 202 Accepted\r\nContent-Length: -1", b""),
     "a huge length": (b"HTTP/1.1 202 Accepted\r\nContent-Length: 99999999999", b""),
+    "ESC in a header": (b"HTTP/1.1 202 Accepted\r\nrequest-id: \x1b[31m\r\nContent-Length: 0", b""),
+    "another protocol from the start": (b"SSH-2.0-OpenSSH_9", b""),
     "a thousand headers": (b"HTTP/1.1 202 Accepted" + b"\r\nX: a" * 1000 + b"\r\nContent-Length: 0", b""),
     "a huge header": (b"HTTP/1.1 202 Accepted\r\nX: " + b"a" * (1 << 20) + b"\r\nContent-Length: 0", b""),
     "another protocol": (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x", b""),
@@ -481,9 +483,12 @@ BROKEN = {
 def test_a_broken_answer_settles_nothing(kind: str, authority: trustme.CA, bundle: Path) -> None:
     with Secure(authority.issue_cert("localhost"), answer=unfit(*BROKEN[kind])) as server:
         client = Client(CANARY, base_url=server.url, ca_bundle=bundle, max_retries=1, timeout=5)
-        refused(lambda: client.reprocess(IDS[0]))
+        told = refused(lambda: client.reprocess(IDS[0]))
+        assert isinstance(told, ProtocolError)
+        assert "was cut" not in str(told)
         report = client.reprocess_many(IDS)
-    assert report.counts["unknown"] == 3
+        assert report.counts["unknown"] == 3
+    assert f"localhost:{server.port}" in str(told)
     assert not any("\r" in (outcome.message or "") or "\n" in (outcome.message or "") for outcome in report)
 
 

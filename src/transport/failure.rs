@@ -74,7 +74,11 @@ impl TransportFailure {
         }
         let is_unauthenticated =
             matches!(found::<TunnelRefusal>(&err), Some(TunnelRefusal::Unauthenticated(_)));
-        let kind = if is_unauthenticated {
+        // hyper's own word for a head that is no HTTP, that contradicts itself, or that is too large.
+        let is_garbled = left && found::<hyper::Error>(&err).is_some_and(hyper::Error::is_parse);
+        let kind = if is_garbled {
+            FailureKind::Protocol
+        } else if is_unauthenticated {
             FailureKind::Unauthenticated
         } else if err.is_dns() && !has_answered {
             FailureKind::UnknownHost
@@ -90,6 +94,8 @@ impl TransportFailure {
             format!("{host} is an unknown host: {cause}; check cloud, base_url, DNS and proxy")
         } else if !left {
             format!("cannot connect to {host}: {cause}; check network, proxy and trust store")
+        } else if is_garbled {
+            format!("{host} sent what is no answer of HTTP: {cause}; check base_url and proxy")
         } else if kind == FailureKind::Timeout {
             format!("{host} gave no answer in time: {cause}")
         } else {
