@@ -104,7 +104,7 @@ enum Meaning {
 /// | timeout, cut, malformed, missing or contradicting answer | passing trouble: a repeat is harmless, since the action re-evaluates and enforces |
 /// | refused connection | passing trouble; to the end, it stops the run |
 /// | a name that was never resolved | tried three times, then it stops the run |
-/// | a certificate that is not trusted | stops the run at once |
+/// | a certificate that is not trusted, a proxy that refuses the password (407) | stops the run at once |
 /// | a batch refused as a whole | its items again, apart from each other |
 ///
 /// After such an attempt, a 400 or 409 may be the doing of that very attempt: the assignment has to be Delivered
@@ -183,6 +183,10 @@ impl History {
                     FailureKind::Untrusted => Step::GivenUp(
                         self.end(),
                         "not retried: it would not be trusted next time either".into(),
+                    ),
+                    FailureKind::Unauthenticated => Step::GivenUp(
+                        self.end(),
+                        "not retried: it would be refused next time, too, and may lock the account".into(),
                     ),
                     FailureKind::UnknownHost if self.attempts > UNKNOWN_HOST_RETRIES => {
                         Step::GivenUp(self.end(), format!("gave up after {}", attempts(self.attempts)))
@@ -383,8 +387,10 @@ mod tests {
     fn what_cannot_mend_itself_is_not_retried_for_long() {
         let failure = |kind| Attempt::Failed(TransportFailure { kind, left: false, message: "no".into() });
         let limits = Limits { max_retries: 8, ..LIMITS };
-        let step = History::default().judge(&failure(FailureKind::Untrusted), limits, 1.0);
-        assert!(matches!(step, Step::GivenUp(Status::NotAttempted, _)));
+        for kind in [FailureKind::Untrusted, FailureKind::Unauthenticated] {
+            let step = History::default().judge(&failure(kind), limits, 1.0);
+            assert!(matches!(step, Step::GivenUp(Status::NotAttempted, _)));
+        }
         let mut history = History::default();
         let steps: Vec<_> =
             (0..3).map(|_| history.judge(&failure(FailureKind::UnknownHost), limits, 1.0)).collect();

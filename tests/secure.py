@@ -42,6 +42,7 @@ def batch_answer(body: bytes) -> bytes:
 class Secure(Listening):
     """Listens on a port of loopback during a `with` block; `answer` gives the bytes for each request's head and body.
 
+    With `clients`, only those who show a certificate of that authority are let in.
     `received` has each head that came through TLS, `handshakes` how often TLS was agreed on, `failures` how often not.
     """
 
@@ -51,9 +52,13 @@ class Secure(Listening):
         *,
         answer: Callable[[bytes, bytes], bytes] = lambda _head, body: batch_answer(body) if body else ACCEPTED,
         newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+        clients: trustme.CA | None = None,
     ) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self._context)
+        if clients is not None:
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            clients.configure_trust(self._context)
         if newest in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
             self._context.minimum_version = newest
             # OpenSSL 3 signs the old handshakes, by SHA-1, at this level alone.

@@ -94,6 +94,7 @@ DRIPS: dict[str, Fault] = {
     "1 byte a second": Fault(drip=1.0),
     "steadily, so that no single wait is long": Fault(drip=0.03),
     "the head at once and then 1 byte a second": Fault(drip=1.0, drip_after=200),
+    "the head at once and then steadily": Fault(drip=0.03, drip_after=200),
     "nothing at all": Fault(delay=30, executed=True),
 }
 

@@ -64,6 +64,7 @@ fn transport(py: Python<'_>, failure: &TransportFailure) -> PyErr {
         FailureKind::Connection
         | FailureKind::UnknownHost
         | FailureKind::Untrusted
+        | FailureKind::Unauthenticated
         | FailureKind::Withdrawn => "TransportError",
     };
     raised(py, class, (failure.message.as_str(),), None)

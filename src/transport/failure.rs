@@ -2,6 +2,9 @@
 
 use std::error::Error;
 
+use super::tls;
+use super::tunnel::TunnelRefusal;
+
 /// Why there is no usable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
@@ -11,6 +14,8 @@ pub enum FailureKind {
     UnknownHost,
     /// The other side's certificate, or its TLS, is not to be trusted.
     Untrusted,
+    /// The proxy on the way wants a password, or another one.
+    Unauthenticated,
     /// Time ran out.
     Timeout,
     /// Something answered that cannot be trusted to be Graph.
@@ -37,6 +42,15 @@ impl TransportFailure {
         Self { kind: FailureKind::Protocol, left: true, message: message.into() }
     }
 
+    /// Whether others would fare no better: nobody can be connected to, or who answers will not have us.
+    pub fn concerns_all(&self) -> bool {
+        match self.kind {
+            FailureKind::Withdrawn => false,
+            FailureKind::Untrusted | FailureKind::Unauthenticated => true,
+            _ => !self.left,
+        }
+    }
+
     pub(super) fn withdrawn() -> Self {
         Self {
             kind: FailureKind::Withdrawn,
@@ -50,8 +64,22 @@ impl TransportFailure {
         let err = err.without_url();
         // Everything but a connection that never stood may have brought the request there.
         let left = !(err.is_connect() || err.is_builder());
-        let kind = if !left && is_tls(&err) {
-            FailureKind::Untrusted
+        // Over TLS 1.3 a server learns that we have no certificate after our side of the handshake is done, when the
+        // request may be on its way (https://www.rfc-editor.org/rfc/rfc8446#section-4.4.2.4). One that refuses us for
+        // it reads no request first, but its alert does not say that it came before one was read. So it stays in
+        // doubt, and like any other trouble of TLS it would be the same next time.
+        let tls = tls::cause(&err).filter(|cause| !left || tls::wants_certificate(cause));
+        if let Some(cause) = tls {
+            return Self { kind: FailureKind::Untrusted, left, message: tls::explain(cause, host) };
+        }
+        let is_unauthenticated =
+            matches!(found::<TunnelRefusal>(&err), Some(TunnelRefusal::Unauthenticated(_)));
+        // hyper's own word for a head that is no HTTP, that contradicts itself, or that is too large.
+        let is_garbled = left && found::<hyper::Error>(&err).is_some_and(hyper::Error::is_parse);
+        let kind = if is_garbled {
+            FailureKind::Protocol
+        } else if is_unauthenticated {
+            FailureKind::Unauthenticated
         } else if err.is_dns() && !has_answered {
             FailureKind::UnknownHost
         } else if err.is_timeout() {
@@ -60,14 +88,14 @@ impl TransportFailure {
             FailureKind::Connection
         };
         let cause = chain(&err);
-        let message = if kind == FailureKind::Untrusted {
-            format!(
-                "{host} is not to be trusted: {cause}; if it is the right host, name its CA with ca_bundle="
-            )
+        let message = if kind == FailureKind::Unauthenticated {
+            format!("cannot connect to {host}: {cause}")
         } else if err.is_dns() {
             format!("{host} is an unknown host: {cause}; check cloud, base_url, DNS and proxy")
         } else if !left {
             format!("cannot connect to {host}: {cause}; check network, proxy and trust store")
+        } else if is_garbled {
+            format!("{host} sent what is no answer of HTTP: {cause}; check base_url and proxy")
         } else if kind == FailureKind::Timeout {
             format!("{host} gave no answer in time: {cause}")
         } else {
@@ -77,16 +105,9 @@ impl TransportFailure {
     }
 }
 
-/// Whether TLS itself refused, rather than the connection under it.
-fn is_tls(err: &(dyn Error + 'static)) -> bool {
-    if err.is::<rustls::Error>() {
-        return true;
-    }
-    // An I/O error passes over what it wraps when it is asked for its source.
-    match err.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        Some(wrapped) => is_tls(wrapped),
-        None => err.source().is_some_and(is_tls),
-    }
+/// The first cause of that type.
+fn found<'a, T: Error + 'static>(err: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    err.downcast_ref().or_else(|| err.source().and_then(found))
 }
 
 /// An error with its causes, the innermost last; reqwest's own text names only the outermost.

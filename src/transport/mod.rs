@@ -2,9 +2,12 @@
 
 mod departure;
 mod failure;
+mod no_proxy;
 mod pool;
 mod proxy;
+mod tls;
 mod trust;
+mod tunnel;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,8 +86,9 @@ pub struct Answer {
 pub struct Transport {
     pool: Pool,
     gate: Semaphore,
-    /// The host, and the proxy on the way, for people.
+    /// The host, its port where it is not the usual one, and the proxy on the way; for people.
     host: String,
+    timeout: Duration,
     has_answered: AtomicBool,
 }
 
@@ -92,15 +96,19 @@ impl Transport {
     /// Build the connection pool; nothing is sent yet. The text of an error is for the caller of a constructor.
     pub fn new(options: &TransportOptions, origin: &Url) -> Result<Self, String> {
         let (pool, through) = Pool::new(options, origin)?;
-        let host = origin.host_str().unwrap_or_default();
-        let host = match through {
-            Some(proxy) => format!("{host} (through the proxy {proxy})"),
-            None => host.to_owned(),
-        };
+        let mut host = origin.host_str().unwrap_or_default().to_owned();
+        // Known only where it is not the usual one.
+        if let Some(port) = origin.port() {
+            host.push_str(&format!(":{port}"));
+        }
+        if let Some(proxy) = through {
+            host.push_str(&format!(" (through the proxy {proxy})"));
+        }
         Ok(Self {
             pool,
             gate: Semaphore::new(options.concurrency),
             host,
+            timeout: options.timeout,
             has_answered: AtomicBool::new(false),
         })
     }
@@ -136,7 +144,12 @@ impl Transport {
             None => request,
         };
         let started = Instant::now();
-        let result = self.exchange(request).await;
+        // What is timed is asked first, then the clock. Connecting has a shorter time of its own (`pool`), so when this
+        // clock runs out, a connection stood and the request may have left, however late anybody came to look.
+        let result = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.late()),
+        };
         if log::wants(Level::Debug) {
             log::exchange(method, &url, items, &result, client_request_id, started.elapsed());
         }
@@ -203,6 +216,18 @@ impl Transport {
             )));
         }
         Ok(answer)
+    }
+
+    fn late(&self) -> TransportFailure {
+        TransportFailure {
+            kind: FailureKind::Timeout,
+            left: true,
+            message: format!(
+                "{} gave no answer in time: timeout={} s",
+                self.host,
+                self.timeout.as_secs_f64()
+            ),
+        }
     }
 
     fn explain(&self, err: reqwest::Error) -> TransportFailure {

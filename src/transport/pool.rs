@@ -10,9 +10,13 @@ use super::TransportOptions;
 use super::failure::chain;
 use super::proxy::{self, Way};
 use super::trust;
+use super::tunnel::TunnelLayer;
 
 /// A connection that takes longer than this is not coming; the exchange as a whole may take `timeout`.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
+/// What connecting may take of a short `timeout`, in tenths. Less than all of it: a connection that does not come is
+/// given up as one that never stood, before the exchange as a whole runs out of time, which says nothing about that.
+const CONNECT_SHARE: u32 = 9;
 /// A side that says nothing for longer than this has gone, whatever `timeout` allows for the exchange as a whole.
 const MAX_SILENCE: Duration = Duration::from_secs(120);
 /// An HTTP/2 connection with requests under way is asked so often whether it is still there. All requests share it, so
@@ -80,6 +84,11 @@ impl Pool {
     }
 }
 
+/// How long connecting may take: name, TCP, proxy and TLS together. Always shorter than the exchange as a whole.
+fn connect_timeout(whole: Duration) -> Duration {
+    MAX_CONNECT.min(whole / 10 * CONNECT_SHARE)
+}
+
 impl Settings {
     fn client(&self, keep: bool) -> reqwest::Result<Client> {
         let mut builder = Client::builder()
@@ -90,12 +99,15 @@ impl Settings {
             .retry(reqwest::retry::never())
             .https_only(self.https_only)
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
-            .connect_timeout(self.timeout.min(MAX_CONNECT))
-            .read_timeout(self.timeout.min(MAX_SILENCE))
-            .timeout(self.timeout)
+            .connect_timeout(connect_timeout(self.timeout))
             .http2_max_header_list_size(MAX_HEADERS)
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PING_TIMEOUT);
+        // Below that `timeout` itself comes first. reqwest asks this clock before it asks whether connecting has failed,
+        // so it must not run out at the same time.
+        if self.timeout > MAX_SILENCE {
+            builder = builder.read_timeout(MAX_SILENCE);
+        }
         if !keep {
             builder = builder.pool_max_idle_per_host(0);
         }
@@ -105,8 +117,31 @@ impl Settings {
         builder = match &self.way {
             Way::Direct => builder.no_proxy(),
             Way::System => builder,
-            Way::Through { proxy, .. } => builder.proxy(Proxy::clone(proxy)),
+            Way::Through { proxy, tunnels, .. } => {
+                let builder = builder.proxy(Proxy::clone(proxy));
+                match tunnels {
+                    Some(tunnels) => builder.connector_layer(TunnelLayer(tunnels.clone())),
+                    None => builder,
+                }
+            }
         };
         builder.build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connecting_ends_before_the_exchange_does() {
+        for (whole, connecting) in
+            [(0.5, 0.45), (1.0, 0.9), (10.0, 9.0), (11.0, 9.9), (11.2, 10.0), (30.0, 10.0), (600.0, 10.0)]
+        {
+            let whole = Duration::from_secs_f64(whole);
+            let found = connect_timeout(whole);
+            assert!((found.as_secs_f64() - connecting).abs() < 1e-6, "{found:?} of {whole:?}");
+            assert!(found < whole);
+        }
     }
 }

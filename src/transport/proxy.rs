@@ -1,12 +1,19 @@
 //! Which proxy is on the way. One that was asked for and cannot be understood is refused, never passed over: the
 //! request would go out directly, where somebody meant it not to.
 
-use reqwest::{NoProxy, Proxy, Url};
+use std::sync::Arc;
+
+use reqwest::{Proxy, Url};
 use secrecy::{ExposeSecret, SecretString};
+
+use super::no_proxy;
+use super::tunnel::Tunnels;
 
 /// The variables that name a proxy for https, the first one that is set decides. `HTTP_PROXY` is for plain http, which
 /// never leaves the machine here.
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+/// The variables that name what goes around that proxy, likewise.
+const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
 /// The way to the service.
@@ -21,6 +28,8 @@ pub(super) enum Way {
         proxy: Box<Proxy>,
         /// Host and port, without user and password.
         shown: String,
+        /// What is known of its tunnels, unless it is one of SOCKS.
+        tunnels: Option<Arc<Tunnels>>,
     },
 }
 
@@ -36,19 +45,27 @@ pub(super) fn way(given: Option<&SecretString>, origin: &Url) -> Result<Way, Str
         };
     }
     if let Some(given) = given {
-        return through("proxy", given.expose_secret(), None);
+        return through("proxy", given.expose_secret(), origin);
     }
-    let set = VARIABLES.into_iter().find_map(|name| {
-        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
-        Some((name, SecretString::from(value.to_string_lossy().into_owned())))
-    });
-    match set {
-        Some((name, value)) => through(name, value.expose_secret(), NoProxy::from_env()),
+    // Decided once: no request leaves the origin.
+    if set(EXCEPTIONS).is_some_and(|(_, list)| no_proxy::excepts(list.expose_secret(), origin)) {
+        return Ok(Way::Direct);
+    }
+    match set(VARIABLES) {
+        Some((name, value)) => through(name, value.expose_secret(), origin),
         None => Ok(Way::System),
     }
 }
 
-fn through(name: &str, text: &str, except: Option<NoProxy>) -> Result<Way, String> {
+/// The first of these variables that is set; an empty one is not.
+fn set<const N: usize>(names: [&'static str; N]) -> Option<(&'static str, SecretString)> {
+    names.into_iter().find_map(|name| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some((name, SecretString::from(value.to_string_lossy().into_owned())))
+    })
+}
+
+fn through(name: &str, text: &str, origin: &Url) -> Result<Way, String> {
     let url = parse(text).ok_or_else(|| {
         format!(
             "{name} is not the URL of a proxy; give one like \"http://proxy.example:8080\" (schemes: {})",
@@ -59,8 +76,9 @@ fn through(name: &str, text: &str, except: Option<NoProxy>) -> Result<Way, Strin
         (host, Some(port)) => format!("{host}:{port}"),
         (host, None) => host.to_owned(),
     };
+    let tunnels = url.scheme().starts_with("http").then(|| Arc::new(Tunnels::new(&url, name, origin)));
     let proxy = Proxy::all(url).map_err(|_| format!("{name} is not the URL of a proxy"))?;
-    Ok(Way::Through { proxy: Box::new(proxy.no_proxy(except)), shown })
+    Ok(Way::Through { proxy: Box::new(proxy), shown, tunnels })
 }
 
 /// The URL of a proxy; without a scheme it is http, as curl has it.
@@ -79,6 +97,7 @@ mod tests {
 
     #[test]
     fn a_proxy_has_a_scheme_a_host_and_nothing_behind_it() {
+        let origin = Url::parse("https://graph.example").unwrap();
         for (good, shown) in [
             ("http://proxy.example:8080", "proxy.example:8080"),
             ("proxy.example:8080", "proxy.example:8080"),
@@ -88,7 +107,7 @@ mod tests {
             ("socks5h://127.0.0.1:1080", "127.0.0.1:1080"),
             (" http://[::1]:8080 ", "[::1]:8080"),
         ] {
-            let Way::Through { shown: found, .. } = through("proxy", good, None).unwrap() else {
+            let Way::Through { shown: found, .. } = through("proxy", good, &origin).unwrap() else {
                 panic!("{good}")
             };
             assert_eq!(found, shown, "{good}");
@@ -107,7 +126,7 @@ mod tests {
             "file:///etc/passwd",
             "://",
         ] {
-            let Err(text) = through("proxy", bad, None) else { panic!("{bad} was taken") };
+            let Err(text) = through("proxy", bad, &origin) else { panic!("{bad} was taken") };
             assert!(text.starts_with("proxy is not the URL") && !text.contains("can"), "{text}");
         }
     }

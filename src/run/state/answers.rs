@@ -15,7 +15,6 @@ use crate::run::batching::{Batching, Doubt};
 use crate::run::item::Item;
 use crate::run::stop::StopCause;
 use crate::run::suspicion::Refused;
-use crate::transport::FailureKind;
 
 impl State {
     /// A flight came back.
@@ -198,8 +197,7 @@ impl State {
     ) {
         let mut reason = reason;
         if let Attempt::Failed(failure) = attempt
-            && !failure.left
-            && failure.kind != FailureKind::Withdrawn
+            && failure.concerns_all()
         {
             if item.history.lost.is_none() {
                 reason = format!("{} ({reason})", failure.message);
