@@ -4,6 +4,7 @@ mod departure;
 mod failure;
 mod pool;
 mod proxy;
+mod sent;
 mod trust;
 
 use std::path::PathBuf;
@@ -22,11 +23,13 @@ pub use departure::Departure;
 pub use failure::{FailureKind, TransportFailure};
 
 use crate::log::{self, Level};
-use crate::text::{shorten, shorten_id};
 use pool::Pool;
+use sent::Sent;
 
 /// The largest answer that is read. A full batch answer is some tens of kilobytes.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// Codings in use (<https://www.iana.org/assignments/http-parameters>).
+const CODINGS: [&str; 6] = ["br", "compress", "deflate", "gzip", "x-gzip", "zstd"];
 
 /// What the transport needs to know.
 #[derive(Clone, Debug)]
@@ -86,6 +89,7 @@ pub struct Transport {
     /// The host, and the proxy on the way, for people.
     host: String,
     has_answered: AtomicBool,
+    sent: Sent,
 }
 
 impl Transport {
@@ -102,6 +106,7 @@ impl Transport {
             gate: Semaphore::new(options.concurrency),
             host,
             has_answered: AtomicBool::new(false),
+            sent: Sent::default(),
         })
     }
 
@@ -135,8 +140,11 @@ impl Transport {
             Some(body) => request.body(body),
             None => request,
         };
+        self.sent.remember(token);
         let started = Instant::now();
-        let result = self.exchange(request).await;
+        let mut result = self.exchange(request).await;
+        // An answer that repeats the request must not carry a token into a log, a report or an exception.
+        self.sent.blot_out(&mut result);
         if log::wants(Level::Debug) {
             log::exchange(method, &url, items, &result, client_request_id, started.elapsed());
         }
@@ -156,7 +164,7 @@ impl Transport {
         };
         let mut answer = Answer {
             status: response.status().as_u16(),
-            request_id: text("request-id").map(|id| shorten_id(&id)),
+            request_id: text("request-id"),
             date: text("date"),
             retry_after: text("retry-after"),
             near_limit: text("x-ms-throttle-limit-percentage").and_then(|share| share.trim().parse().ok()),
@@ -167,10 +175,12 @@ impl Transport {
         if let Some(coding) =
             text("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"))
         {
+            // Only a known name is repeated: the header may hold anything.
+            let shown = CODINGS.into_iter().find(|known| coding.eq_ignore_ascii_case(known));
             return Err(TransportFailure::protocol(format!(
-                "{} sent an answer in the coding {:?}, which was not asked for",
+                "{} sent an answer in {}, which was not asked for",
                 self.host,
-                shorten(&coding, 40)
+                shown.map_or("a coding of its own".to_owned(), |known| format!("the coding {known:?}")),
             )));
         }
         let too_large = || {
