@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 pub use departure::Departure;
 pub use failure::{FailureKind, TransportFailure};
+pub use proxy::without_user as proxy_without_user;
 
 use crate::log::{self, Level};
 use pool::Pool;
