@@ -18,11 +18,13 @@ __all__ = [
     "NativeRun",
     "__version__",
     "shut_down",
+    "warn",
 ]
 
 __version__: str
 
 def shut_down() -> None: ...
+def warn(text: str) -> None: ...
 
 @final
 class ArrowTexts:
