@@ -3,7 +3,8 @@
 PYTHON ?= python3
 TOOLS  := .venv/bin
 WHEELS := target/wheels
-SOURCES := $(shell git ls-files Cargo.toml Cargo.lock pyproject.toml README.md 'src/*.rs' 'python/*' 2>/dev/null)
+SOURCES := $(shell git ls-files Cargo.toml Cargo.lock pyproject.toml README.md scripts/build_wheel.py scripts/sbom.py \
+	'src/*.rs' 'python/*' 2>/dev/null)
 
 .PHONY: help demo bench test check soak contract deny fuzz format docs wheel clean
 
@@ -80,8 +81,7 @@ clean: ## remove what was made
 
 $(WHEELS)/stamp: .venv/ready $(SOURCES)
 	rm -rf $(WHEELS)
-	$(TOOLS)/maturin build --quiet --release --locked --out $(WHEELS)
-	$(TOOLS)/python scripts/sbom.py $(WHEELS)
+	$(TOOLS)/python scripts/build_wheel.py $(WHEELS)
 	@touch $@
 
 .venv/installed: $(WHEELS)/stamp

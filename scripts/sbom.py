@@ -1,7 +1,7 @@
-"""The SBOM that maturin puts into a wheel: `clean` takes the build machine out of it, `faults` checks it.
+"""What of the build machine is in a wheel: `clean` takes it out of the SBOM, `faults` checks the SBOM and all files.
 
 maturin names the project by the folder in which it was built, and the moment; both tell of the machine, and make two
-builds of the same sources differ.
+builds of the same sources differ. What the compiler writes is up to build_wheel.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -19,9 +22,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXPECTED = {"entra-reprocess", "pyo3", "reqwest", "rustls", "tokio"}
 
+OF_A_BUILDER = re.compile(rb"[/\\]\.(?:cargo|rustup)[/\\]|[/\\]registry[/\\]src[/\\]")
+"""What stands in the path of a source on any machine that builds wheels."""
+
 
 def main() -> int:
-    (wheel,) = Path(sys.argv[1]).glob("*.whl")
+    return check(Path(sys.argv[1]))
+
+
+def check(folder: Path) -> int:
+    """Clean the one wheel of the folder, and print what is wrong with it."""
+    (wheel,) = folder.glob("*.whl")
     clean(wheel)
     found = faults(wheel)
     for fault in found:
@@ -41,6 +52,19 @@ def clean(wheel: Path) -> None:
         for info, _ in members:
             archive.writestr(info, contents[info.filename], compress_type=zipfile.ZIP_DEFLATED)
     fresh.replace(wheel)
+
+
+def folders() -> dict[str, str]:
+    """The folders of this machine that sources are compiled in, with the names that they have in a wheel."""
+    cargo = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo").absolute()
+    found = {str(ROOT): ".", str(cargo): "cargo"}
+    # Its folders are named by the place that the crates came from, which may be a mirror.
+    found |= {str(sources): "crates" for sources in (cargo / "registry" / "src").glob("*")}
+    # Where a wheel is only looked at, there may be no compiler.
+    if rustc := shutil.which("rustc"):
+        told = subprocess.run([rustc, "--print", "sysroot"], cwd=ROOT, capture_output=True, text=True, check=True)
+        found[told.stdout.strip()] = "rust"
+    return found
 
 
 def is_sbom(name: str) -> bool:
@@ -73,7 +97,7 @@ def digest(content: bytes) -> str:
 
 
 def faults(wheel: Path) -> list[str]:
-    """What is wrong with the wheel's SBOM, and whether a folder of this machine's stands anywhere in its metadata."""
+    """What is wrong with the wheel's SBOM, and where a folder of the machine that built it is named."""
     with zipfile.ZipFile(wheel) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     found = []
@@ -88,13 +112,15 @@ def faults(wheel: Path) -> list[str]:
     used = {ref for entry in bom["dependencies"] for ref in [entry["ref"], *entry.get("dependsOn", [])]}
     if dangling := used - known:
         found.append(f"its SBOM refers to what it does not name: {', '.join(sorted(dangling)[:3])}")
+    # A home that is the root of the file system, as in some containers, is no name.
+    here = [folder for folder in [*folders(), str(Path.home())] if len(folder) > 1]
     for name, content in contents.items():
-        if not name.endswith(".so"):
-            found += [
-                f"{name} names {text}" for text in ("file:/", str(ROOT), str(Path.home())) if text.encode() in content
-            ]
-        elif str(ROOT).encode() in content:
-            found.append(f"{name} names {ROOT}")
+        found += [f"{name} names {folder}" for folder in here if folder.encode() in content]
+        if named := OF_A_BUILDER.search(content):
+            found.append(f"{name} names a folder of a builder: {named[0].decode()}")
+        # Code may know of such URLs; metadata has no need of one.
+        if not name.endswith((".so", ".pyd")) and b"file:/" in content:
+            found.append(f"{name} names file:/")
     record = next(name for name in contents if name.endswith(".dist-info/RECORD"))
     for name, hashed, _ in csv.reader(io.StringIO(contents[record].decode())):
         if name != record and hashed != digest(contents[name]):

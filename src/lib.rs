@@ -1,12 +1,13 @@
 //! Reprocess Microsoft Entra access package assignments through Microsoft Graph, one or a million.
 //!
 //! Layers point one way: `python` → [`client`] and [`run`] → [`graph`], [`transport`], [`token`], [`landing`], [`gate`], [`pace`], [`retry`],
-//! [`log`].
-//! [`graph`], [`pace`] and [`retry`] are functions of values; [`transport`] does the I/O. The `emulator` stands apart
+//! [`log`], [`echo`].
+//! [`graph`], [`pace`], [`retry`] and [`echo`] are functions of values; [`transport`] does the I/O. The `emulator` stands apart
 //! and shares no type with the rest, or both would agree on the same mistake.
 
 pub mod assignment;
 pub mod client;
+pub mod echo;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod gate;

@@ -106,6 +106,16 @@ impl Sink {
         (taken.records, taken.dropped)
     }
 
+    /// Put records back that were taken and have yet to be logged, before what has come since.
+    pub fn put_back(&self, mut records: VecDeque<Record>, dropped: u64) {
+        let mut waiting = self.waiting();
+        let later = std::mem::take(&mut waiting.records);
+        records.extend(later);
+        waiting.dropped += dropped + records.len().saturating_sub(CAPACITY) as u64;
+        records.truncate(CAPACITY);
+        waiting.records = records;
+    }
+
     fn push(&self, record: Record) {
         if !self.wants(record.level()) {
             return;
@@ -235,6 +245,25 @@ mod tests {
         let (records, dropped) = sink.take();
         assert_eq!((records.len(), dropped), (CAPACITY, 7));
         assert_eq!(sink.take().1, 0);
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_keeps_the_bound() {
+        let pause = |seconds| Record::Pause { wait: Duration::from_secs(seconds), throttled: true };
+        let sink = Sink::new(Level::Debug);
+        sink.push(pause(1));
+        sink.push(pause(2));
+        let (records, _) = sink.take();
+        sink.push(pause(3));
+        sink.put_back(records, 5);
+        assert_eq!(sink.take(), ([1, 2, 3].map(pause).into(), 5));
+        sink.push(pause(4));
+        sink.put_back((0..CAPACITY as u64).map(pause).collect(), 0);
+        let (records, dropped) = sink.take();
+        assert_eq!(
+            (records.len(), records.back(), dropped),
+            (CAPACITY, Some(&pause(CAPACITY as u64 - 1)), 1)
+        );
     }
 
     #[tokio::test]

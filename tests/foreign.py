@@ -24,7 +24,7 @@ class Answer:
     """How one id is answered."""
 
     status: int
-    body: Any = None
+    body: Any = None  # JSON, or bytes as they are
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -73,8 +73,13 @@ class Foreign:
             def reply(self, request: Request) -> None:
                 foreign.requests.append(request)
                 answer = foreign.outer(request) or foreign.route(request)
-                content = b"" if answer.body is None else json.dumps(answer.body).encode()
-                self.send_response(answer.status)
+                body = answer.body
+                content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+                if "Date" in answer.headers:
+                    # Without the header that the server itself would write.
+                    self.send_response_only(answer.status)
+                else:
+                    self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))

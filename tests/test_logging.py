@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from entra_reprocess import AsyncClient, Client, RunStoppedError, _logging
+from entra_reprocess import AsyncClient, Client, RunInterrupted, RunStoppedError, _logging, _native
 from entra_reprocess.emulator import Emulator
 
 from . import scripts
@@ -183,17 +183,195 @@ def test_a_handler_may_use_the_client(heard: Heard, graph: Emulator, client: Cli
 
 
 def test_a_handler_that_raises_ends_no_call(
-    heard: Heard, graph: Emulator, client: Client, monkeypatch: pytest.MonkeyPatch
+    heard: Heard, graph: Emulator, client: Client, unraisable: list[str]
 ) -> None:
-    def fail(_: logging.LogRecord) -> None:
-        raise OSError("the log is full")
-
-    heard.then = fail
-    unraisable: list[str] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda args: unraisable.append(str(args.exc_value)))
+    heard.then = raising(OSError("the log is full"))
     assert client.reprocess(graph.ids[0]).ok
     assert client.reprocess_many(graph.ids[:40]).counts["accepted"] == 40
     assert set(unraisable) == {"the log is full"}
+
+
+@pytest.fixture
+def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was raised where nobody could catch it."""
+    told: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(str(args.exc_value)))
+    return told
+
+
+def raising(error: BaseException) -> Callable[[logging.LogRecord], object]:
+    def fail(_: logging.LogRecord) -> None:
+        raise error
+
+    return fail
+
+
+def until(error: BaseException, count: int) -> Iterator[str]:
+    """Some ids, and then this."""
+    yield from assignment_ids(count)
+    raise error
+
+
+def collected(client: Client, ids: Any) -> object:
+    return client.reprocess_many(ids)
+
+
+def streamed(client: Client, ids: Any) -> object:
+    return list(client.iter_reprocess(ids))
+
+
+def on_a_loop(client: Client) -> AsyncClient:
+    """A client of the other kind for the same service."""
+    return AsyncClient("token", base_url=str(client._carried[1]["base_url"]))
+
+
+def collected_on_a_loop(client: Client, ids: Any) -> object:
+    return asyncio.run(on_a_loop(client).reprocess_many(ids))
+
+
+def streamed_on_a_loop(client: Client, ids: Any) -> object:
+    async def main() -> object:
+        return [each async for each in on_a_loop(client).iter_reprocess(ids)]
+
+    return asyncio.run(main())
+
+
+WAYS = [collected, streamed, collected_on_a_loop, streamed_on_a_loop]
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.WARNING])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_handler_that_raises_costs_no_report(
+    way: Callable[[Client, Any], object], level: int, heard: Heard, unraisable: list[str]
+) -> None:
+    LOGGER.setLevel(level)
+    heard.then = raising(OSError("the log is full"))
+    with Foreign(lambda _: error(401)) as server, pytest.raises(RunStoppedError, match="401") as stopped:
+        way(Client("token", base_url=server.url), assignment_ids(50))
+    assert (stopped.value.report is None) == (way in {streamed, streamed_on_a_loop})
+    assert stopped.value.report is None or len(stopped.value.report) == 50
+    assert str(stopped.value) in [record.getMessage() for record in heard.of(logging.WARNING)]
+    assert set(unraisable) == {"the log is full"}
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.WARNING])
+@pytest.mark.parametrize("way", [collected, collected_on_a_loop])
+def test_nor_where_the_ids_raise(
+    way: Callable[[Client, Any], object], level: int, heard: Heard, graph: Emulator, unraisable: list[str]
+) -> None:
+    LOGGER.setLevel(level)
+    heard.then = raising(OSError("the log is full"))
+    client = Client("token", base_url=graph.url)
+    with pytest.raises(RunStoppedError, match="ValueError") as stopped:
+        way(client, until(ValueError("odd"), 30))
+    assert stopped.value.report is not None
+    assert len(stopped.value.report) == 30
+    assert isinstance(stopped.value.__cause__, ValueError)
+    assert set(unraisable) == {"the log is full"}
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.WARNING])
+def test_nor_ctrl_c(level: int, heard: Heard, client: Client, unraisable: list[str]) -> None:
+    LOGGER.setLevel(level)
+    heard.then = raising(OSError("the log is full"))
+    with pytest.raises(RunInterrupted) as stopped:
+        client.reprocess_many(until(KeyboardInterrupt(), 30))
+    assert stopped.value.report is not None
+    assert len(stopped.value.report) == 30
+    assert set(unraisable) == {"the log is full"}
+
+
+def interrupting(record: logging.LogRecord) -> None:
+    if record.levelno == logging.WARNING:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("raised", [None, ValueError("odd"), KeyboardInterrupt()])
+def test_ctrl_c_in_a_handler_costs_no_report(raised: BaseException | None, heard: Heard, unraisable: list[str]) -> None:
+    """While it is logged that a run stops, by itself or for its ids."""
+    heard.then = interrupting
+    ids = assignment_ids(50) if raised is None else until(raised, 50)
+    with Foreign(lambda _: error(401 if raised is None else 202)) as server, pytest.raises(RunInterrupted) as stopped:
+        Client("token", base_url=server.url).reprocess_many(ids)
+    assert stopped.value.report is not None
+    assert len(stopped.value.report) == 50
+    assert not unraisable
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_exception_meant_to_end_the_program_is_passed_on(way: Callable[[Client, Any], object], heard: Heard) -> None:
+    def leave(record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            raise SystemExit(3)
+
+    heard.then = leave
+    with Foreign(lambda _: error(401)) as server, pytest.raises(SystemExit) as left:
+        way(Client("token", base_url=server.url), assignment_ids(50))
+    (note,) = left.value.__notes__
+    assert note.startswith("It ended a run")
+
+
+def test_ctrl_c_in_the_last_lines_costs_no_report(heard: Heard, graph: Emulator) -> None:
+    def fail(_: object) -> None:
+        # What is under way now is answered and logged after the run was stopped for this.
+        heard.then = raising(KeyboardInterrupt())
+        raise ValueError("odd")
+
+    client = Client(graph.credential, base_url=graph.url)
+    with pytest.raises(RunInterrupted) as stopped:
+        client.reprocess_many(graph.ids, on_outcome=fail)
+    assert stopped.value.report is not None
+    assert len(stopped.value.report) == 1000
+
+
+def test_one_line_that_fails_costs_no_other(
+    heard: Heard, graph: Emulator, client: Client, unraisable: list[str]
+) -> None:
+    def fail(_: logging.LogRecord) -> None:
+        if len(heard.records) % 2:
+            raise OSError("a hiccup")
+
+    heard.then = fail
+    assert client.reprocess_many(graph.ids[:400]).counts["accepted"] == 400
+    assert len(heard.of(logging.DEBUG)) == graph.counters["http_requests"]
+    assert len(unraisable) == (len(heard.records) + 1) // 2
+
+
+def test_lines_after_ctrl_c_are_logged_all_the_same(heard: Heard, graph: Emulator, client: Client) -> None:
+    def interrupt(_: logging.LogRecord) -> None:
+        heard.then = lambda _: None
+        raise KeyboardInterrupt
+
+    heard.then = interrupt
+    with pytest.raises(RunInterrupted) as stopped:
+        client.reprocess_many(graph.ids)
+    assert stopped.value.report is not None
+    assert len(heard.of(logging.DEBUG)) == graph.counters["http_requests"] == stopped.value.report.http_requests
+
+
+def test_a_record_factory_that_uses_our_names_costs_no_line(heard: Heard, graph: Emulator, client: Client) -> None:
+    before = logging.getLogRecordFactory()
+
+    def make(*arguments: Any, **options: Any) -> logging.LogRecord:
+        record = before(*arguments, **options)
+        record.status = "of the application"
+        record.message = "likewise"
+        return record
+
+    logging.setLogRecordFactory(make)
+    try:
+        client.reprocess(graph.ids[0])
+    finally:
+        logging.setLogRecordFactory(before)
+    (record,) = heard.records
+    assert (record.method, record.status, record.items) == ("POST", "of the application", 1)
+    assert "/reprocess: 202 in" in record.getMessage()
+
+
+def test_a_line_names_the_file_that_logs_it(heard: Heard, graph: Emulator, client: Client) -> None:
+    client.reprocess(graph.ids[0])
+    (record,) = heard.records
+    assert (record.module, record.funcName, record.args) == ("_logging", "emit", (record.getMessage(),))
 
 
 def test_a_handler_may_end_the_call(heard: Heard, client: Client, graph: Emulator) -> None:
@@ -252,7 +430,7 @@ def test_a_logging_that_another_thread_is_importing_is_left_alone(monkeypatch: p
     assert _logging.level() == _logging.OFF
     half.getLogger = logging.getLogger  # type: ignore[attr-defined]  # defined before the rest
     assert _logging.level() == _logging.OFF
-    _logging.warn("nobody listens")
+    _native.warn("nobody listens")
     monkeypatch.setitem(sys.modules, "logging", logging)
     assert _logging.level() == _logging.WARNING
 

@@ -33,6 +33,36 @@ def from_a_vault() -> str:
     return "emulator-token"
 
 
+# All that a client takes for the URL of a proxy, with a user in it.
+PROXIES = [
+    f"http://user:{CANARY}@127.0.0.1:1",
+    f"user:{CANARY}@127.0.0.1:1",
+    f" http://user:{CANARY}@127.0.0.1:1 ",
+    f"http:user:{CANARY}@127.0.0.1:1",
+    f"http:///user:{CANARY}@127.0.0.1:1",
+    f"ht\ttp://us\ner:{CANARY}@127.0.0.1:1",
+    f"{CANARY}@127.0.0.1:1",
+    f"socks5h://user:{CANARY}@127.0.0.1:1",
+]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_no_user_of_a_proxy_is_carried(kind: Any, proxy: str) -> None:
+    client = kind("token", proxy=proxy)
+    for shown in (repr(client), str(vars(client)), str(client.__reduce__()), str(pickle.dumps(client))):
+        assert "canary" not in shown
+        assert "user" not in shown
+    # It leads to the same place.
+    assert pickle.loads(pickle.dumps(client))._native.carried_proxy().strip("/").endswith("://127.0.0.1:1")
+
+
+def test_what_cannot_be_understood_is_carried_nowhere() -> None:
+    with pytest.raises(ValueError, match="proxy is not the URL of a proxy") as caught:
+        Client("token", proxy=f"http:\\\\user:{CANARY}@127.0.0.1:1")
+    assert CANARY not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize("credential", [CANARY, Holder(), lambda: CANARY], ids=["token", "object", "lambda"])
 def test_a_pickle_holds_no_secret(kind: Any, credential: Any) -> None:

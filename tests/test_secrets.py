@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pickle
+import random
 import subprocess
 import sys
 import traceback
@@ -17,14 +18,27 @@ from typing import Any, NamedTuple
 import pytest
 from azure.core.credentials import AccessToken
 
-from entra_reprocess import AsyncClient, Client, Report, RunStoppedError, cli, reprocess, reprocess_many
+from entra_reprocess import (
+    AsyncClient,
+    Client,
+    NotFoundError,
+    Report,
+    RunStoppedError,
+    cli,
+    reprocess,
+    reprocess_many,
+)
 from entra_reprocess.emulator import Emulator
 
 from . import scripts
 from .faults import Fault, FaultServer, assignment_ids
-from .foreign import Answer, Foreign, error
+from .foreign import Answer, Foreign, Request, error
 
 CANARY = "canary-0b1d-secret"
+# As long as a real one, since a text may be cut to a length on its way. Any piece of it is a leak.
+TOKEN = f"{CANARY}." + random.Random(0).randbytes(750).hex()
+PIECE = 16
+PIECES = {TOKEN[start : start + PIECE] for start in range(len(TOKEN) - PIECE + 1)}
 PROXY = f"http://user:{CANARY}@127.0.0.1:9"
 ID = assignment_ids(1)[0]
 
@@ -134,47 +148,152 @@ FAULTS: dict[str, Fault | None] = {
     "reset": Fault(cut=0, end="reset"),
     "garbage": Fault(status=200, body="<html>", content_type="text/html"),
     "redirect": Fault(status=307, headers=(("Location", "http://127.0.0.1:9/"),)),
-    "the token sent back": Fault(status=400, message="your request was odd", headers=(("X-Echo", CANARY),)),
 }
+
+
+def escaped(text: str) -> str:
+    """As JSON may write it, too."""
+    return "".join(f"\\u{ord(letter):04x}" for letter in text)
+
+
+def raw(body: str, status: int = 400) -> Answer:
+    return Answer(status, body.encode())
+
+
+def batch(request: Request, part: dict[str, Any]) -> Answer:
+    """A batch answer with this for each of its parts; anything else is answered with what the part says."""
+    if not request.path.endswith("/$batch"):
+        return Answer(part["status"], part["body"])
+    parts = [{**part, "id": each["id"]} for each in json.loads(request.body)["requests"]]
+    return Answer(200, {"responses": parts})
+
+
+def page(authorization: str) -> Answer:
+    """A list whose objects repeat it, and a batch that has no such thing."""
+    return Answer(200, {"value": [{"id": ID, "target": {"displayName": authorization}, authorization: 1}]})
+
+
+# What a service, or something in its place, can answer to this Authorization.
+ECHOES: dict[str, Callable[[Request, str], Answer]] = {
+    "an id": lambda _, auth: Answer(400, {}, {"request-id": auth}),
+    "an id without the scheme": lambda _, auth: Answer(403, {}, {"request-id": auth.split()[1]}),
+    "an id of a success": lambda _, auth: Answer(202, None, {"request-id": auth}),
+    "a message": lambda _, auth: error(400, message=f"bad {auth}"),
+    "a code": lambda _, auth: error(400, code=auth),
+    "an escaped message": lambda _, auth: raw(f'{{"error": {{"code": "x", "message": "{escaped(auth)}"}}}}'),
+    "one escaped letter": lambda _, auth: raw(
+        f'{{"error": {{"code": "x", "message": "{escaped(auth[7])}{auth[8:]}"}}}}'
+    ),
+    "inner ids": lambda _, auth: error(400, **{"request-id": auth, "date": auth, "client-request-id": auth}),
+    "an escaped inner id": lambda _, auth: raw(f'{{"error": {{"innerError": {{"request-id": "{escaped(auth)}"}}}}}}'),
+    "a part of it": lambda _, auth: error(400, message=f"bad header: {auth[:120]}..."),
+    "two lines": lambda _, auth: error(400, message=f"{auth[:700]}\n{auth[700:]}"),
+    "a coding": lambda _, auth: Answer(400, {}, {"Content-Encoding": auth.split()[1]}),
+    "a challenge": lambda _, auth: Answer(401, {}, {"WWW-Authenticate": f'Bearer realm="{auth}"'}),
+    "a date": lambda _, auth: Answer(404, {}, {"Date": auth}),
+    "a wait": lambda _, auth: Answer(429, {}, {"Retry-After": auth}),
+    "a redirect": lambda _, auth: Answer(302, None, {"Location": f"http://127.0.0.1:9/{auth.split()[1]}"}),
+    "a type": lambda _, auth: Answer(200, b"<html>", {"Content-Type": f"text/html;{auth}"}),
+    "a part's message": lambda request, auth: batch(request, {"status": 400, **vars(error(400, message=auth))}),
+    "a part's id": lambda request, auth: batch(
+        request, {"status": 404, "headers": {"Request-Id": auth}, "body": error(404, code=auth).body}
+    ),
+    "a list": lambda _, auth: page(auth),
+    "a link": lambda request, auth: Answer(
+        200, {"value": [], "@odata.nextLink": f"http://{request.header('host')[0]}/beta/{auth.split()[1]}?{auth[-40:]}"}
+    ),
+}
+
+
+def is_shown(text: str) -> bool:
+    """Whether a piece of the token stands there."""
+    return any(text[start : start + PIECE] in PIECES for start in range(len(text) - PIECE + 1))
+
+
+def all_that_calls_show(url: str, folder: Path) -> Iterator[str]:
+    """Every text that calls with the token give: results, failures, what can be written of them."""
+    ids = assignment_ids(40)
+    client = Client(TOKEN, base_url=url, max_retries=0, timeout=2)
+    yield from (repr(client), str(client), str(vars(client)), repr(client._source), str(vars(client._source)))
+    yield str(pickle.dumps(client))
+    for call in (
+        lambda: client.reprocess(ids[0]),
+        lambda: [(each, each.raw) for each in client.assignments()],
+        lambda: client.states(ids[:2]),
+        lambda: asyncio.run(AsyncClient(TOKEN, base_url=url, max_retries=0).reprocess(ids[0])),
+    ):
+        try:
+            yield repr(call())
+        except Exception as failure:
+            yield seen_in(failure)
+            yield str(pickle.dumps(failure))
+    journal = folder / "run.db"
+    try:
+        report: Report | None = client.reprocess_many(ids, journal=journal)
+    except RunStoppedError as failure:
+        yield seen_in(failure)
+        report = failure.report
+    assert report is not None
+    report.to_csv(folder / "report.csv")
+    yield from (repr(report), repr(list(report)), str(pickle.dumps(report)), (folder / "report.csv").read_text())
+    for error_of_one in (outcome.error for outcome in report):
+        yield "" if error_of_one is None else f"{error_of_one} {vars(error_of_one)}"
+    for file in folder.glob("run.db*"):
+        yield file.read_bytes().decode("latin-1")
 
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_no_call_shows_the_token(
-    kind: str,
-    everything_logged: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    kind: str, everything_logged: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    texts = []
-    ids = assignment_ids(40)
     with FaultServer(default=FAULTS[kind] or Fault()) as server:
-        client = Client(CANARY, base_url=server.url, max_retries=1, timeout=2)
-        texts += [repr(client), str(client), str(vars(client)), repr(client._source), str(vars(client._source))]
-        for call in (
-            lambda: client.reprocess(ids[0]),
-            lambda: list(client.assignments()),
-            lambda: asyncio.run(AsyncClient(CANARY, base_url=server.url, max_retries=0).reprocess(ids[0])),
-        ):
-            try:
-                texts.append(repr(call()))
-            except Exception as failure:
-                texts.append(seen_in(failure))
-                texts.append(str(pickle.dumps(failure)))
-        try:
-            report: Report | None = client.reprocess_many(ids)
-        except RunStoppedError as failure:
-            texts.append(seen_in(failure))
-            report = failure.report
-        assert report is not None
-        report.to_csv(tmp_path / "report.csv")
-        texts += [repr(report), repr(list(report)), str(pickle.dumps(report)), (tmp_path / "report.csv").read_text()]
-        texts += [str(outcome.error) + str(vars(outcome.error)) for outcome in report if outcome.error is not None]
+        texts = list(all_that_calls_show(server.url, tmp_path))
         # It did travel, and to nowhere else.
-        assert any(CANARY in str(row.headers) for row in server.record().requests)
-    texts += [str(vars(record)) for record in everything_logged.records]
+        assert any(TOKEN in str(row.headers) for row in server.record().requests)
     assert everything_logged.records
-    texts += list(capfd.readouterr())
-    assert not any(CANARY in text for text in texts)
+    texts += [f"{vars(record)} {record.getMessage()}" for record in everything_logged.records]
+    assert not any(is_shown(text) for text in [*texts, *capfd.readouterr()])
+
+
+@pytest.mark.parametrize("kind", ECHOES)
+def test_an_answer_that_repeats_the_token_shows_it_nowhere(
+    kind: str, everything_logged: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def repeat(request: Request) -> Answer:
+        (authorization,) = request.header("authorization")
+        return ECHOES[kind](request, authorization)
+
+    with Foreign(lambda _: Answer(202), repeat) as server:
+        texts = list(all_that_calls_show(server.url, tmp_path))
+    assert all(request.header("authorization") == [f"Bearer {TOKEN}"] for request in server.requests)
+    assert everything_logged.records
+    texts += [f"{vars(record)} {record.getMessage()}" for record in everything_logged.records]
+    shown = [text for text in [*texts, *capfd.readouterr()] if is_shown(text)]
+    assert not shown, f"{len(shown)} of {len(texts)} texts"
+
+
+def test_a_token_of_before_is_not_shown_either() -> None:
+    first, second = TOKEN, TOKEN[::-1]
+    tokens = iter([first, second])
+
+    def repeat(request: Request) -> Answer:
+        if request.header("authorization") == [f"Bearer {first}"]:
+            return Answer(401)
+        return error(400, message=f"The token before was {first}")
+
+    with Foreign(lambda _: Answer(202), repeat) as server:
+        failure = failure_of(lambda: Client(lambda: next(tokens), base_url=server.url).reprocess(ID))
+    assert "The token before was [token]" in str(failure)
+    assert len(server.requests) == 2
+    assert not is_shown(seen_in(failure))
+
+
+def test_a_date_of_any_length_is_cut() -> None:
+    answer = Answer(404, {}, {"Date": "D" * 60_000})
+    with Foreign(lambda _: answer) as server, pytest.raises(NotFoundError) as caught:
+        Client("token", base_url=server.url).reprocess(ID)
+    assert caught.value.date is not None
+    assert len(caught.value.date) < 300
 
 
 def test_no_child_process_is_told(graph: Emulator) -> None:
@@ -224,4 +343,5 @@ def test_a_message_of_graph_is_the_only_text_of_others_that_is_repeated() -> Non
     with Foreign(lambda _: Answer(202), echo) as server:
         failure = failure_of(lambda: Client(CANARY, base_url=server.url).reprocess(ID))
     assert "The request was odd." in str(failure)
-    assert CANARY not in seen_in(failure)
+    # Nothing else that was sent comes back either; the token would be blotted out.
+    assert not any(text in seen_in(failure).lower() for text in (CANARY, "user-agent", "application/json"))

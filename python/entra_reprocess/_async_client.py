@@ -97,7 +97,7 @@ class AsyncClient:
         )
         self._source = source_of(credential, for_async=True)
         self._native = _native.NativeClient(options, self._source)
-        self._carried = carried_credential(credential), carried_options(options)
+        self._carried = carried_credential(credential), carried_options(options, self._native)
 
     async def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
         """Reprocess one assignment: see `Client.reprocess`."""

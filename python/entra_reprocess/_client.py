@@ -107,7 +107,7 @@ class Client:
         )
         self._source = source_of(credential, for_async=False)
         self._native = _native.NativeClient(options, self._source)
-        self._carried = carried_credential(credential), carried_options(options)
+        self._carried = carried_credential(credential), carried_options(options, self._native)
 
     def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
         """Reprocess one assignment.

@@ -55,8 +55,9 @@ def collect(
         _drain(run, type(error).__name__)
         teller.tell_rest_after(error, feed.push_more)
         feed.push_rest()
-        raise_interrupted(error, ending_of(run).report, is_own=error is feed.blamed, journal=journal)
-    ending = ending_of(run)
+        report = ending_of(run, journal).report
+        raise_interrupted(error, report, is_own=error is feed.blamed, journal=journal)
+    ending = ending_of(run, journal)
     if ending.why is not None:
         raise_stopped(ending, ending.report, journal)
     return ending.report
@@ -96,7 +97,7 @@ def _stream(run: _native.NativeRun, feed: Feed, journal: Setup | None) -> Iterat
             raise
     while feed.push_more():
         yield from run.take()
-    ending = ending_of(run)
+    ending = ending_of(run, journal, has_report=False)
     if ending.why is not None:
         raise_stopped(ending, None, journal)
 

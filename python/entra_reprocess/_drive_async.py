@@ -57,8 +57,9 @@ async def collect(
         await pump.drain()
         teller.tell_rest_after(error, pump.push_more)
         pump.push_rest()
-        raise_interrupted(error, ending_of(run).report, is_own=True, journal=journal)
-    ending = ending_of(run)
+        report = ending_of(run, journal).report
+        raise_interrupted(error, report, is_own=True, journal=journal)
+    ending = ending_of(run, journal)
     if ending.why is not None:
         raise_stopped(ending, ending.report, journal)
     return ending.report
@@ -104,7 +105,7 @@ async def stream(start: Start, ids: Any, journal: Setup | None = None) -> AsyncI
     while pump.push_more():
         for outcome in run.take():
             yield outcome
-    ending = ending_of(run)
+    ending = ending_of(run, journal, has_report=False)
     if ending.why is not None:
         raise_stopped(ending, None, journal)
 

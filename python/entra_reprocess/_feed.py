@@ -10,13 +10,12 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from . import _logging
+from . import _native
 from ._errors import JournalError, RunInterrupted, RunStoppedError
 from ._journal import hint
 from ._report import Report
 
 if TYPE_CHECKING:
-    from . import _native
     from ._journal import Setup
     from ._outcome import Outcome
 
@@ -184,10 +183,23 @@ class Ending(NamedTuple):
     cause: BaseException | None
 
 
-def ending_of(run: _native.NativeRun) -> Ending:
-    """The ending of a run that is done; may be called once."""
+def ending_of(run: _native.NativeRun, journal: Setup | None, *, has_report: bool = True) -> Ending:
+    """The ending of a run that is done; may be called once.
+
+    Raises:
+        RunInterrupted: Ctrl-C while the last lines were logged; other interruptions likewise.
+    """
+    interruption = None
+    try:
+        run.log()
+    except BaseException as error:
+        # Of what handlers raise only this comes here; the report must not be lost for it.
+        interruption = error
     native, why, cause = run.finish()
-    return Ending(Report(native), why, cause)
+    report = Report(native)
+    if interruption is not None:
+        _raise(interruption, report if has_report else None, is_own=False, journal=journal)
+    return Ending(report, why, cause)
 
 
 def raise_interrupted(error: BaseException, report: Report | None, *, is_own: bool, journal: Setup | None) -> NoReturn:
@@ -198,15 +210,26 @@ def raise_interrupted(error: BaseException, report: Report | None, *, is_own: bo
         RunStoppedError: For an exception of the ids or of a callback.
         BaseException: `error` itself, with a note, where a signal handler of the application has raised it.
     """
-    known = f": {report!r}" if report is not None else ""
-    _logging.warn(f"the run stopped on {type(error).__name__}{known}")
+    try:
+        _native.warn(f"the run stopped on {type(error).__name__}{_known(report)}")
+    except BaseException as interruption:
+        # It came while the line was logged, and is not to cost the report either.
+        _raise(interruption, report, is_own=False, journal=journal)
+    _raise(error, report, is_own=is_own, journal=journal)
+
+
+def _raise(error: BaseException, report: Report | None, *, is_own: bool, journal: Setup | None) -> NoReturn:
+    known = f"{_known(report)}{hint(journal)}"
     if isinstance(error, KeyboardInterrupt):
-        raise RunInterrupted(f"interrupted{known}{hint(journal)}", report=report) from None
+        raise RunInterrupted(f"interrupted{known}", report=report) from None
     if is_own and isinstance(error, Exception):
-        what = type(error).__name__
-        raise RunStoppedError(f"the run stopped on {what}{known}{hint(journal)}", report=report) from error
-    error.add_note(f"It ended a run{known}{hint(journal)}")
+        raise RunStoppedError(f"the run stopped on {type(error).__name__}{known}", report=report) from error
+    error.add_note(f"It ended a run{known}")
     raise error
+
+
+def _known(report: Report | None) -> str:
+    return f": {report!r}" if report is not None else ""
 
 
 def raise_stopped(ending: Ending, report: Report | None, journal: Setup | None) -> NoReturn:
@@ -215,10 +238,13 @@ def raise_stopped(ending: Ending, report: Report | None, journal: Setup | None) 
     Raises:
         JournalError: The journal cannot be used, and nothing was sent.
         RunStoppedError: For all else; its cause is what stopped the run.
+        RunInterrupted: Ctrl-C while the stop was logged.
     """
     if isinstance(ending.cause, JournalError) and not ending.report.http_requests:
         raise ending.cause
-    known = f": {report!r}" if report is not None else ""
-    text = f"the run stopped, {ending.why}{known}"
-    _logging.warn(text)
+    text = f"the run stopped, {ending.why}{_known(report)}"
+    try:
+        _native.warn(text)
+    except BaseException as interruption:
+        _raise(interruption, report, is_own=False, journal=journal)
     raise RunStoppedError(f"{text}{hint(journal)}", report=report) from ending.cause

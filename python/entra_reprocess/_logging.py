@@ -3,6 +3,7 @@
 It is silent until an application listens to it. At DEBUG it has a line for each HTTP exchange, at WARNING one for each
 pause and one for a run that stops. The line of an exchange comes with the fields `method`, `route` (without ids and
 query), `status` or `error`, `items`, `request_id`, `client_request_id` and `duration` (s) as attributes of its record.
+Where a record factory of the application has set one of that name, its value stays; the text of the line has ours.
 
 All of it is logged in the thread that makes the call, or on its event loop; handlers may use the client again.
 """
@@ -51,16 +52,15 @@ def emit(level: int, text: str, fields: dict[str, Any]) -> None:
     """Log one line."""
     logger = _logger()
     thread = get_ident()
-    if logger is None or thread in _emitting:
+    if logger is None or thread in _emitting or not logger.isEnabledFor(level):
         return
     _emitting.add(thread)
     try:
+        path, line, function, stack = logger.findCaller()
         # The text is an argument: a percent sign in it means nothing.
-        logger.log(level, "%s", text, extra=fields)
+        record = logger.makeRecord(logger.name, level, path, line, "%s", (text,), None, function, None, stack)
+        # With `extra=` a name that a record factory has set already would cost the whole line.
+        record.__dict__.update({name: value for name, value in fields.items() if name not in record.__dict__})
+        logger.handle(record)
     finally:
         _emitting.discard(thread)
-
-
-def warn(text: str) -> None:
-    """Log a line at WARNING."""
-    emit(WARNING, text, {})

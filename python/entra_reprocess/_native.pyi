@@ -18,11 +18,13 @@ __all__ = [
     "NativeRun",
     "__version__",
     "shut_down",
+    "warn",
 ]
 
 __version__: str
 
 def shut_down() -> None: ...
+def warn(text: str) -> None: ...
 
 @final
 class ArrowTexts:
@@ -54,6 +56,7 @@ class NativeClient:
     def access_packages(self, name: str | None) -> NativeListing: ...
     def close(self) -> None: ...
     def describe(self) -> str: ...
+    def carried_proxy(self) -> str | None: ...
 
 @final
 class NativeListing:

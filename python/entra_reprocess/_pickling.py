@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from ._errors import CredentialError
 from ._options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from . import _native
 
 T = TypeVar("T")
 
@@ -34,13 +35,10 @@ def carried_credential(credential: object) -> object:
     return credential if credential is None or is_importable else LeftBehind()
 
 
-def carried_options(options: Mapping[str, object]) -> dict[str, object]:
-    """The options without the password of a proxy."""
-    proxy = options.get("proxy")
-    if isinstance(proxy, str) and "@" in proxy:
-        parts = urlsplit(proxy)
-        proxy = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    return {name: value for name, value in options.items() if name in Options.__annotations__} | {"proxy": proxy}
+def carried_options(options: Mapping[str, object], native: _native.NativeClient) -> dict[str, object]:
+    """The options without the user and password of a proxy, as the client that uses it understands its URL."""
+    own = {name: value for name, value in options.items() if name in Options.__annotations__}
+    return own | {"proxy": native.carried_proxy()}
 
 
 def rebuild(kind: Callable[..., T], credential: object, options: dict[str, object]) -> T:

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+use super::Client;
 use super::renewal::Renewals;
-use super::{Client, echo};
 use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
 use crate::graph::batch::{self, PartResult};
@@ -140,10 +140,7 @@ impl Client {
         };
         let batched = body.is_some();
         let request = Request { method, url, body, items: ids.len(), client_request_id };
-        let mut answer = self.transport.send(request, &lease.secret, departure).await;
-        if let Ok(answer) = &mut answer {
-            echo::blot_out(answer, &lease.secret);
-        }
+        let answer = self.transport.send(request, &lease.secret, departure).await;
         let requests = u64::from(!matches!(&answer, Err(failure) if !failure.left));
         let near_limit = answer.as_ref().ok().and_then(|answer| answer.near_limit);
         let mut has_stranger = false;
@@ -172,10 +169,7 @@ impl Client {
             let departure = Departure::default();
             let request =
                 Request { method: Method::GET, url: url.clone(), body: None, items: 0, client_request_id };
-            let mut answer = self.transport.send(request, &lease.secret, &departure).await;
-            if let Ok(answer) = &mut answer {
-                echo::blot_out(answer, &lease.secret);
-            }
+            let answer = self.transport.send(request, &lease.secret, &departure).await;
             let answer = match answer {
                 Ok(answer) => answer,
                 Err(failure) => return Ok((client_request_id, Attempt::Failed(failure), Vec::new())),

@@ -1,7 +1,6 @@
 //! One client: its endpoint, token and transport, and the verbs that go through them.
 
 mod attempt;
-mod echo;
 mod listing;
 mod one;
 mod renewal;

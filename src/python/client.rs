@@ -7,6 +7,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use secrecy::ExposeSecret;
 
 use super::credential::{PythonCredential, PythonSource};
 use super::listing::{self, NativeListing};
@@ -24,7 +25,7 @@ use crate::retry::Limits;
 use crate::run::journal::Setup;
 use crate::run::{Job, Mode};
 use crate::token::TokenSource;
-use crate::transport::TransportOptions;
+use crate::transport::{TransportOptions, proxy_without_user};
 
 /// A client as the Python classes hold it.
 #[pyclass(frozen, module = "entra_reprocess._native")]
@@ -163,6 +164,11 @@ impl NativeClient {
             "{} concurrency={} batch_size={}{state}",
             self.options.endpoint, transport.concurrency, self.options.batch_size
         )
+    }
+
+    /// The proxy as a pickle may carry it: without user and password.
+    fn carried_proxy(&self) -> Option<String> {
+        proxy_without_user(self.options.transport.proxy.as_ref()?.expose_secret())
     }
 
     /// Whether it was closed.

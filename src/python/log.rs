@@ -39,23 +39,39 @@ impl NativeLog {
 
     /// Emit what waits, and ask anew what is wanted.
     ///
-    /// A handler or filter that raises ends no call; only what is meant to end a program is passed on.
+    /// A handler or filter that raises ends no call and costs no line but its own; only what is meant to end a program
+    /// is passed on, and then what comes after it waits for the next time.
     pub fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let _visit = Visit::new(py);
-        let (records, dropped) = self.sink.take();
-        let result = records
-            .iter()
-            .try_for_each(|record| emit(py, record))
-            .and_then(|()| if dropped > 0 { emit_dropped(py, dropped) } else { Ok(()) });
-        self.sink.set_level(level(py)?);
-        match result {
-            Err(err) if err.is_instance_of::<PyException>(py) => {
-                err.write_unraisable(py, None);
-                Ok(())
+        let (mut records, dropped) = self.sink.take();
+        while let Some(record) = records.pop_front() {
+            if let Err(err) = forgive(py, emit(py, &record)) {
+                self.sink.put_back(records, dropped);
+                return Err(err);
             }
-            result => result,
         }
+        let result = if dropped > 0 { forgive(py, emit_dropped(py, dropped)) } else { Ok(()) };
+        self.sink.set_level(level(py)?);
+        result
     }
+}
+
+/// Tell of an error and go on, unless it is meant to end the program.
+fn forgive(py: Python<'_>, result: PyResult<()>) -> PyResult<()> {
+    match result {
+        Err(err) if err.is_instance_of::<PyException>(py) => {
+            err.write_unraisable(py, None);
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Log a line at WARNING, in the thread that calls. What a handler raises is treated as `NativeLog::flush` does it.
+#[pyfunction]
+pub fn warn(py: Python<'_>, text: String) -> PyResult<()> {
+    let _visit = Visit::new(py);
+    forgive(py, call(py, Level::Warning, text, PyDict::new(py)))
 }
 
 #[pymethods]

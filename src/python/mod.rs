@@ -29,6 +29,8 @@ mod _native {
     #[pymodule_export]
     use super::listing::NativeListing;
     #[pymodule_export]
+    use super::log::warn;
+    #[pymodule_export]
     use super::report::NativeReport;
     #[pymodule_export]
     use super::run::NativeRun;

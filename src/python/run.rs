@@ -164,7 +164,6 @@ impl NativeRun {
     fn finish(&self, py: Python<'_>) -> PyResult<(NativeReport, Option<String>, Option<PyErr>)> {
         let _visit = Visit::new(py);
         let finished = self.run()?.finish();
-        self.log.flush(py)?;
         let why =
             finished.stop.as_ref().filter(|cause| !cause.is_expected()).map(crate::run::StopCause::text);
         let cause = finished.stop.as_ref().and_then(|cause| errors::stop_cause(py, cause));

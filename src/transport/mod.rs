@@ -5,6 +5,7 @@ mod failure;
 mod no_proxy;
 mod pool;
 mod proxy;
+mod sent;
 mod tls;
 mod trust;
 mod tunnel;
@@ -23,13 +24,16 @@ use uuid::Uuid;
 
 pub use departure::Departure;
 pub use failure::{FailureKind, TransportFailure};
+pub use proxy::without_user as proxy_without_user;
 
 use crate::log::{self, Level};
-use crate::text::{shorten, shorten_id};
 use pool::Pool;
+use sent::Sent;
 
 /// The largest answer that is read. A full batch answer is some tens of kilobytes.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// Codings in use (<https://www.iana.org/assignments/http-parameters>).
+const CODINGS: [&str; 6] = ["br", "compress", "deflate", "gzip", "x-gzip", "zstd"];
 
 /// What the transport needs to know.
 #[derive(Clone, Debug)]
@@ -90,6 +94,7 @@ pub struct Transport {
     host: String,
     timeout: Duration,
     has_answered: AtomicBool,
+    sent: Sent,
 }
 
 impl Transport {
@@ -110,6 +115,7 @@ impl Transport {
             host,
             timeout: options.timeout,
             has_answered: AtomicBool::new(false),
+            sent: Sent::default(),
         })
     }
 
@@ -143,13 +149,16 @@ impl Transport {
             Some(body) => request.body(body),
             None => request,
         };
+        self.sent.remember(token);
         let started = Instant::now();
         // What is timed is asked first, then the clock. Connecting has a shorter time of its own (`pool`), so when this
         // clock runs out, a connection stood and the request may have left, however late anybody came to look.
-        let result = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
+        let mut result = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
             Ok(result) => result,
             Err(_) => Err(self.late()),
         };
+        // An answer that repeats the request must not carry a token into a log, a report or an exception.
+        self.sent.blot_out(&mut result);
         if log::wants(Level::Debug) {
             log::exchange(method, &url, items, &result, client_request_id, started.elapsed());
         }
@@ -169,7 +178,7 @@ impl Transport {
         };
         let mut answer = Answer {
             status: response.status().as_u16(),
-            request_id: text("request-id").map(|id| shorten_id(&id)),
+            request_id: text("request-id"),
             date: text("date"),
             retry_after: text("retry-after"),
             near_limit: text("x-ms-throttle-limit-percentage").and_then(|share| share.trim().parse().ok()),
@@ -180,10 +189,12 @@ impl Transport {
         if let Some(coding) =
             text("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"))
         {
+            // Only a known name is repeated: the header may hold anything.
+            let shown = CODINGS.into_iter().find(|known| coding.eq_ignore_ascii_case(known));
             return Err(TransportFailure::protocol(format!(
-                "{} sent an answer in the coding {:?}, which was not asked for",
+                "{} sent an answer in {}, which was not asked for",
                 self.host,
-                shorten(&coding, 40)
+                shown.map_or("a coding of its own".to_owned(), |known| format!("the coding {known:?}")),
             )));
         }
         let too_large = || {

@@ -81,6 +81,17 @@ fn through(name: &str, text: &str, origin: &Url) -> Result<Way, String> {
     Ok(Way::Through { proxy: Box::new(proxy), shown, tunnels })
 }
 
+/// The URL of a proxy without user and password, for what outlives the process; `None` if it is none that can be used.
+///
+/// Another parser than the one that makes the connection could see another user in it, or none.
+pub fn without_user(text: &str) -> Option<String> {
+    let mut url = parse(text)?;
+    if url.username().is_empty() && url.password().is_none() {
+        return Some(text.to_owned());
+    }
+    (url.set_username("").is_ok() && url.set_password(None).is_ok()).then(|| url.into())
+}
+
 /// The URL of a proxy; without a scheme it is http, as curl has it.
 fn parse(text: &str) -> Option<Url> {
     let text = text.trim();
@@ -128,6 +139,34 @@ mod tests {
         ] {
             let Err(text) = through("proxy", bad, &origin) else { panic!("{bad} was taken") };
             assert!(text.starts_with("proxy is not the URL") && !text.contains("can"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_outlives_the_process_holds_no_user() {
+        let origin = Url::parse("https://graph.example").unwrap();
+        for (given, kept) in [
+            ("http://proxy.example:8080", Some("http://proxy.example:8080")),
+            (" proxy.example:8080", Some(" proxy.example:8080")),
+            ("http://user:canary@proxy.example:3128", Some("http://proxy.example:3128/")),
+            ("user:canary@proxy.example:3128", Some("http://proxy.example:3128/")),
+            ("canary@proxy.example:3128", Some("http://proxy.example:3128/")),
+            (":canary@proxy.example:3128", Some("http://proxy.example:3128/")),
+            (" http://user:can%40ary@proxy.example ", Some("http://proxy.example/")),
+            ("http:user:canary@proxy.example:3128", Some("http://proxy.example:3128/")),
+            ("http:///user:canary@proxy.example:3128", Some("http://proxy.example:3128/")),
+            ("http:\\\\user:canary@proxy.example:3128", None),
+            ("ht\ntp://us\ter:can\nary@proxy.example:3128", Some("http://proxy.example:3128/")),
+            ("socks5h://user:canary@proxy.example:1", Some("socks5h://proxy.example:1")),
+            ("socks5h://user:canary@proxy.example", Some("socks5h://proxy.example")),
+            ("ftp://user:canary@proxy.example", None),
+        ] {
+            assert_eq!(without_user(given).as_deref(), kept, "{given:?}");
+            let same = |kept: &str| match (through("p", given, &origin), through("p", kept, &origin)) {
+                (Ok(Way::Through { shown: one, .. }), Ok(Way::Through { shown: other, .. })) => one == other,
+                _ => false,
+            };
+            assert!(kept.is_none_or(same), "{given:?} leads where {kept:?} does");
         }
     }
 
