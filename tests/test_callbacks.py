@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -55,9 +54,8 @@ def test_progress_is_told_at_most_20_times_a_second_in_the_thread_of_the_caller(
     collect(faulty, way, assignment_ids(400), options, progress=progress, on_outcome=on_outcome)
     assert {thread for _, thread, _, _ in calls} == set(heard) == {threading.get_ident()}
     times = [at for at, _, _, _ in calls]
-    # Once more at the end; before that no two are nearer than a twentieth of a second.
-    assert all(later - earlier >= 0.0499 for earlier, later in pairwise(times[:-1]))
-    assert len(times) >= 4
+    # Once more at the end. A busy machine may hold one call up and not the next, so it is their number that counts.
+    assert 4 <= len(times) <= 2 + 20 * (times[-1] - times[0])
     assert calls[-1][2:] == (400, 400)
 
 
