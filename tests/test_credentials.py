@@ -153,6 +153,60 @@ def test_one_refresh_for_all_callers(graph: Emulator) -> None:
     assert len(graph.executions) == 32
 
 
+class FailsSlowly:
+    """Takes half a second to fail; the time is that of two callers who come one after the other."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> str:
+        self.asked += 1
+        time.sleep(0.5)
+        raise OSError("the login host is away")
+
+    async def later(self) -> str:
+        self.asked += 1
+        await asyncio.sleep(0.5)
+        raise OSError("the login host is away")
+
+
+def test_a_failure_is_shared_by_the_threads_that_waited_for_it(graph: Emulator) -> None:
+    credential = FailsSlowly()
+    client = Client(credential, base_url=graph.url)
+    causes: list[BaseException | None] = []
+
+    def call(item: str) -> None:
+        with pytest.raises(CredentialError) as raised:
+            client.reprocess(item)
+        causes.append(raised.value.__cause__)
+
+    threads = [threading.Thread(target=call, args=[item]) for item in graph.ids[:12]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [type(cause) for cause in causes] == [OSError] * 12
+    assert credential.asked == 1
+    call(graph.ids[0])
+    assert credential.asked == 2, "a later call asks anew"
+
+
+def test_a_failure_is_shared_by_the_tasks_that_waited_for_it(graph: Emulator) -> None:
+    credential = FailsSlowly()
+
+    async def main() -> None:
+        async with AsyncClient(credential.later, base_url=graph.url) as client:
+            calls = [client.reprocess(item) for item in graph.ids[:12]]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(result) for result in results] == [CredentialError] * 12
+            assert credential.asked == 1
+            with pytest.raises(CredentialError):
+                await client.reprocess(graph.ids[0])
+            assert credential.asked == 2
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("credential", "asked"),
     [

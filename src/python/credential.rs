@@ -53,8 +53,12 @@ impl TokenSource for PythonSource {
         Box::pin(self.ask(scope, None))
     }
 
-    fn fetch_with_claims<'a>(&'a self, scope: &'a str, claims: &'a str) -> Option<TokenFuture<'a>> {
-        self.credential.takes_claims.then(|| Box::pin(self.ask(scope, Some(claims))) as TokenFuture<'a>)
+    fn takes_claims(&self) -> bool {
+        self.credential.takes_claims
+    }
+
+    fn fetch_with_claims<'a>(&'a self, scope: &'a str, claims: &'a str) -> TokenFuture<'a> {
+        Box::pin(self.ask(scope, Some(claims)))
     }
 
     fn patience(&self) -> Duration {
