@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-use super::renewal::Renewals;
+use super::renewal::{Renewals, is_refused};
 use super::{Client, echo};
 use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
@@ -54,7 +54,7 @@ impl Client {
             if refused.is_empty() {
                 break;
             }
-            match self.replace(&lease, challenge_of(&exchange.results), &mut renewals, source).await {
+            match self.replace(&lease, &exchange.results, &mut renewals, source).await {
                 Ok(Some(fresh)) => lease = fresh,
                 Ok(None) => break,
                 // Where all were refused, none was executed, and all can wait for a token.
@@ -147,10 +147,7 @@ impl Client {
                 Err(failure) => return Ok((client_request_id, Attempt::Failed(failure), Vec::new())),
             };
             let mut results = [Attempt::Answered(item_answer(&answer))];
-            if answer.status == 401
-                && let Some(fresh) =
-                    self.replace(&lease, challenge_of(&results), &mut renewals, source).await?
-            {
+            if let Some(fresh) = self.replace(&lease, &results, &mut renewals, source).await? {
                 lease = fresh;
                 continue;
             }
@@ -165,21 +162,12 @@ fn without_token() -> TransportFailure {
     TransportFailure {
         kind: FailureKind::Withdrawn,
         left: false,
-        message: "its token was refused (401), and there is no other".into(),
+        message: "its token was refused, and there is no other".into(),
     }
 }
 
 fn places_of_refused(results: &[Attempt]) -> impl Iterator<Item = usize> {
-    let is_refused = |result: &Attempt| matches!(result, Attempt::Answered(answer) if answer.status == 401);
     results.iter().enumerate().filter(move |(_, result)| is_refused(result)).map(|(place, _)| place)
-}
-
-/// The claims that one of the refusals asks for; those of one batch are about the same token.
-fn challenge_of(results: &[Attempt]) -> Option<&str> {
-    results.iter().find_map(|result| match result {
-        Attempt::Answered(answer) => answer.token.as_ref()?.challenge.as_deref(),
-        _ => None,
-    })
 }
 
 const fn method_of(action: Action) -> Method {
@@ -228,7 +216,7 @@ fn item_answer(answer: &Answer) -> ItemAnswer {
 }
 
 fn token_trouble(status: u16, header: Option<&str>) -> Option<Box<TokenTrouble>> {
-    let challenge = header.filter(|_| status == 401).and_then(challenge::claims)?;
+    let challenge = header.filter(|_| matches!(status, 401 | 403)).and_then(challenge::claims)?;
     Some(Box::new(TokenTrouble { challenge: Some(challenge), advice: None }))
 }
 

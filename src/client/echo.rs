@@ -1,5 +1,7 @@
 //! An answer that repeats the request must not carry the token into a message, and from there into a report or a log.
 
+use std::borrow::Cow;
+
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::transport::Answer;
@@ -23,6 +25,12 @@ pub fn blot_out(answer: &mut Answer, token: &SecretString) {
             *text = text.replace(token, BLOT);
         }
     }
+}
+
+/// A text that came encoded, so that the token in it could not be seen in the answer.
+pub fn without_token<'a>(text: &'a str, token: &SecretString) -> Cow<'a, str> {
+    let token = token.expose_secret();
+    if token.len() < LEAST || !text.contains(token) { text.into() } else { text.replace(token, BLOT).into() }
 }
 
 /// The bytes with the token blotted out, if it is there.
