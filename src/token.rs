@@ -59,6 +59,12 @@ pub trait TokenSource: Send + Sync {
         self.fetch(scope)
     }
 
+    /// Where it runs, such as an event loop. At different places it may be asked at the same time, since one of them may
+    /// stand still.
+    fn place(&self) -> usize {
+        0
+    }
+
     /// How long it may take before it counts as hung.
     fn patience(&self) -> Duration {
         PATIENCE

@@ -25,6 +25,9 @@ class Source(Protocol):
     """What the native client calls for a token."""
 
     is_async: bool
+    """Whether `fetch` gives coroutines and does nothing else."""
+    may_await: bool
+    """Whether `fetch` may give coroutines: in an asynchronous client what a credential returns decides."""
     renewable: bool
     takes_claims: bool
     """Whether it can ask for claims, as an answer to a challenge of the service."""
@@ -34,7 +37,7 @@ class Source(Protocol):
     """A credential that was made here and has to be closed with the client, or None."""
 
     def fetch(self, scope: str, claims: str | None, /) -> Fetched | Awaitable[Fetched]:
-        """A token, or a coroutine for one where `is_async`; claims only where `takes_claims`."""
+        """A token, or a coroutine for one where `may_await`; claims only where `takes_claims`."""
         ...
 
 
@@ -69,8 +72,8 @@ def source_of(credential: object, *, for_async: bool) -> Source:
             " (azure.identity in place of azure.identity.aio)"
         )
     if get_token is None:
-        return _Asked(given, is_async=is_async)
-    return _Credential(given, is_async=is_async, by_options=get_token_info is not None)
+        return _Asked(given, is_async=is_async, may_await=for_async)
+    return _Credential(given, is_async=is_async, may_await=for_async, by_options=get_token_info is not None)
 
 
 def _default() -> Source:
@@ -92,6 +95,7 @@ class _Fixed:
     """A token as it is. It cannot be renewed."""
 
     is_async = False
+    may_await = False
     renewable = False
     takes_claims = False
     patience: float | None = None
@@ -115,14 +119,15 @@ class _Asked:
     takes_claims = False
     patience: float | None = None
 
-    def __init__(self, call: Callable[..., Any], *, is_async: bool) -> None:
+    def __init__(self, call: Callable[..., Any], *, is_async: bool, may_await: bool) -> None:
         self._call = call
         self.is_async = is_async
+        self.may_await = may_await
         self.owned: Any = None
 
     def fetch(self, scope: str, claims: str | None, /) -> Fetched | Awaitable[Fetched]:
         # What it gives is never a local of ours, which a traceback could show.
-        return _awaited(self._ask(scope, claims)) if self.is_async else _read(self._ask(scope, claims))
+        return _taken(self._ask(scope, claims), may_await=self.may_await)
 
     def _ask(self, scope: str, claims: str | None) -> Any:
         return self._call()
@@ -135,8 +140,8 @@ class _Credential(_Asked):
     (https://learn.microsoft.com/entra/identity-platform/app-resilience-continuous-access-evaluation).
     """
 
-    def __init__(self, call: Callable[..., Any], *, is_async: bool, by_options: bool) -> None:
-        super().__init__(call, is_async=is_async)
+    def __init__(self, call: Callable[..., Any], *, is_async: bool, may_await: bool, by_options: bool) -> None:
+        super().__init__(call, is_async=is_async, may_await=may_await)
         takes = _keywords_of(call)
         self._by_options = by_options and takes("options")
         self._takes_cae = not by_options and takes("enable_cae")
@@ -170,6 +175,24 @@ def _keywords_of(call: Callable[..., Any]) -> Callable[[str], bool]:
 
 async def _awaited(given: Awaitable[object]) -> Fetched:
     return _read(await given)
+
+
+def _taken(given: object, *, may_await: bool) -> Fetched | Awaitable[Fetched]:
+    """What a credential returned, or a coroutine for what it will return."""
+    if isinstance(given, Awaitable):
+        if may_await:
+            return _awaited(given)
+        # What is not going to run is closed, or Python warns that nobody awaited it.
+        if close := getattr(given, "close", None):
+            close()
+        raise TypeError(
+            f"the credential returned an awaitable ({type(given).__name__}); use AsyncClient, or its synchronous twin"
+            " (azure.identity in place of azure.identity.aio)"
+        )
+    # The repr of an AccessToken shows it, so it is no local of a frame that a traceback could reach.
+    held = [given]
+    del given
+    return _read(held.pop())
 
 
 def _read(given: object) -> Fetched:

@@ -4,6 +4,7 @@ mod arrow;
 mod client;
 mod convert;
 mod credential;
+mod credential_task;
 #[cfg(feature = "emulator")]
 mod emulator;
 #[cfg(feature = "emulator")]

@@ -68,6 +68,8 @@ struct Shared {
     kept: Mutex<Option<Kept>>,
     /// Tells of each new token.
     news: watch::Sender<()>,
+    /// Ends the refreshes, for which nobody waits.
+    closed: watch::Sender<bool>,
     flights: Flights,
 }
 
@@ -88,6 +90,7 @@ impl TokenCache {
             cloud,
             kept: Mutex::new(None),
             news: watch::Sender::new(()),
+            closed: watch::Sender::new(false),
             flights: Flights::default(),
         }))
     }
@@ -136,6 +139,11 @@ impl TokenCache {
         self.0.next(wanted, source).await.map(Some)
     }
 
+    /// End what is under way in the background.
+    pub fn close(&self) {
+        self.0.closed.send_replace(true);
+    }
+
     /// The tenant of the token in use, if there is one and it says so.
     pub fn tenant(&self) -> Option<String> {
         self.0.kept().as_ref()?.lease.claims.as_ref()?.tenant.clone()
@@ -143,6 +151,12 @@ impl TokenCache {
 }
 
 impl Shared {
+    /// Comes back when the cache is closed. What `wait_for` gives locks the value, and must not live on while a fetch is
+    /// dropped: that may wait for an interpreter whose holder is about to close this.
+    async fn closed(&self) {
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
     fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,7 +196,7 @@ impl Shared {
             news.mark_unchanged();
             // Taken before the look at what is known: a fetch that ends in between is seen there, and a new one has not
             // begun before somebody waits for it.
-            let flight = self.flights.join(|| self.start(wanted.clone(), source.clone()));
+            let flight = self.flights.join(source.place(), || self.start(wanted.clone(), source.clone()));
             if let Some(known) = self.known(&wanted) {
                 return known;
             }
@@ -279,8 +293,11 @@ impl Shared {
 /// In the background: another token in place of the one with this number.
 async fn refresh(shared: Arc<Shared>, source: Arc<dyn TokenSource>, number: u64) {
     let wanted = Wanted { newer_than: number, claims: None, is_refused: false };
-    if shared.next(wanted, &source).await.is_err() {
-        shared.failed_to_refresh(number);
+    tokio::select! {
+        fetched = shared.next(wanted, &source) => if fetched.is_err() {
+            shared.failed_to_refresh(number);
+        },
+        () = shared.closed() => {}
     }
 }
 
@@ -313,6 +330,7 @@ mod tests {
         under_way: AtomicU64,
         takes_claims: bool,
         claims: Mutex<Vec<String>>,
+        place: usize,
     }
 
     impl Source {
@@ -326,6 +344,7 @@ mod tests {
                 under_way: AtomicU64::new(0),
                 takes_claims: true,
                 claims: Mutex::default(),
+                place: 0,
             }
         }
 
@@ -371,6 +390,10 @@ mod tests {
 
         fn takes_claims(&self) -> bool {
             self.takes_claims
+        }
+
+        fn place(&self) -> usize {
+            self.place
         }
 
         fn fetch_with_claims<'a>(&'a self, scope: &'a str, claims: &'a str) -> TokenFuture<'a> {
@@ -502,6 +525,47 @@ mod tests {
         );
         pass(2.0).await;
         assert_eq!((cache.get(&asked).await.unwrap().number, source.asked()), (2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_at_a_place_that_stands_still_holds_nobody_up_elsewhere() {
+        let cache = cache();
+        // The first loop gives one token at once and then stands still.
+        let (first, asked_first) = shared(Source::new(Some(600)));
+        let (still, asked_still) =
+            shared(Source { takes: Duration::from_secs(3_600), ..Source::new(Some(600)) });
+        let (second, asked_second) = shared(Source { place: 1, ..Source::new(Some(600)) });
+        cache.get(&asked_first).await.unwrap();
+        pass(590.0).await;
+        assert_eq!(cache.get(&asked_still).await.unwrap().number, 1, "still good, and due");
+        pass(12.0).await;
+        assert_eq!(still.under_way.load(SeqCst), 1);
+        let started = Instant::now();
+        let waits_there = tokio::spawn({
+            let (cache, asked) = (cache.clone(), asked_first.clone());
+            async move { cache.get(&asked).await.unwrap().number }
+        });
+        pass(0.0).await;
+        assert_eq!(cache.get(&asked_second).await.unwrap().number, 2);
+        assert_eq!(waits_there.await.unwrap(), 2, "whichever token comes first is for all");
+        assert_eq!(started.elapsed(), second.takes);
+        pass(0.1).await;
+        assert_eq!((first.asked(), still.asked(), second.asked()), (1, 1, 1));
+        assert_eq!(still.under_way.load(SeqCst), 0, "nobody waits for the refresh any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_ends_a_refresh() {
+        let (cache, (source, asked)) =
+            (cache(), shared(Source { takes: Duration::from_secs(10), ..Source::new(Some(3_600)) }));
+        cache.get(&asked).await.unwrap();
+        pass(3_400.0).await;
+        cache.get(&asked).await.unwrap();
+        pass(1.0).await;
+        assert_eq!(source.under_way.load(SeqCst), 1);
+        cache.close();
+        pass(0.1).await;
+        assert_eq!((source.under_way.load(SeqCst), source.asked()), (0, 2));
     }
 
     #[tokio::test(start_paused = true)]

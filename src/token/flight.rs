@@ -1,5 +1,6 @@
 //! A fetch under way: shared by all who wait for it, also where it fails, and ended when nobody waits any more.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -31,19 +32,21 @@ impl Flight {
     }
 }
 
-/// The fetch under way; a source is never asked for two tokens at a time.
+/// The fetches under way; at each place a source is asked for one token at a time.
 #[derive(Default)]
-pub(super) struct Flights(Mutex<Weak<Flight>>);
+pub(super) struct Flights(Mutex<HashMap<usize, Weak<Flight>>>);
 
 impl Flights {
-    /// The one under way, or else a new one.
-    pub fn join(&self, start: impl FnOnce() -> Flight) -> Arc<Flight> {
+    /// The one under way at this place, or else a new one.
+    pub fn join(&self, place: usize, start: impl FnOnce() -> Flight) -> Arc<Flight> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = known.upgrade().filter(|flight| flight.fetched.peek().is_none()) {
+        let there = known.get(&place).and_then(Weak::upgrade);
+        if let Some(flight) = there.filter(|flight| flight.fetched.peek().is_none()) {
             return flight;
         }
+        known.retain(|_, flight| flight.strong_count() > 0);
         let flight = Arc::new(start());
-        *known = Arc::downgrade(&flight);
+        known.insert(place, Arc::downgrade(&flight));
         flight
     }
 }
