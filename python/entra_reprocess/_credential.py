@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._secret import hide
 
@@ -205,11 +205,30 @@ def _read(given: object) -> Fetched:
     if not isinstance(token, str):
         raise TypeError(f"the credential returned {kind}; expected a str or an azure-core AccessToken")
     _check(token, "what the credential returned")
-    return token, _seconds(times[0]), _seconds(times[1])
+    return token, _seconds(times[0], "expires_on"), _seconds(times[1], "refresh_on")
 
 
-def _seconds(value: object) -> int | None:
-    return None if value is None else int(cast("int", value))
+def _seconds(value: object, name: str) -> int | None:
+    """Seconds since 1970, whole ones as azure-core has it or not; None, and 0 as well, where it is not known."""
+    from numbers import Real
+
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        # Its type alone: a text in the wrong place may be the token.
+        kind = type(value).__name__
+        raise TypeError(f"the credential returned {name} of type {kind}; expected seconds since 1970 as a number")
+    seconds = float(value)
+    # False for what is no number at all (NaN), too.
+    if not 0 <= seconds < _NEVER:
+        raise ValueError(
+            f"the credential returned {name}={seconds:.15g}; expected seconds since 1970, and not milliseconds"
+        )
+    return int(seconds)
+
+
+_NEVER = 1e11
+"""The year 5138. Some write a far end for a token that never ends; what is meant as milliseconds is farther still."""
 
 
 def _check(token: str, what: str) -> None:
