@@ -45,7 +45,7 @@ pub struct ItemAnswer {
 /// What a refusal has to do with the token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenTrouble {
-    /// The claims that a 401 asks for, decoded.
+    /// The claims that a 401 or 403 asks for, decoded.
     pub challenge: Option<String>,
     /// What is known of the token that was sent, for people.
     pub advice: Option<Arc<str>>,
@@ -93,6 +93,7 @@ enum Meaning {
 /// | 2XX | accepted | the reference page says 202, the published OpenAPI 2XX |
 /// | 400, 404 | the id is not valid, no such assignment | <https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess> |
 /// | 403 | permission, role or licence is missing; also seen for an unknown id | microsoftgraph/msgraph-metadata#327 |
+/// | 403 with a challenge | Conditional Access asks for claims that no token could be had with | <https://learn.microsoft.com/graph/errors> |
 /// | 429, 503 | throttled: all wait | <https://learn.microsoft.com/graph/throttling>, <https://learn.microsoft.com/graph/best-practices-concept> |
 /// | 500, 502, 504 | passing trouble of the service | <https://learn.microsoft.com/graph/errors> |
 /// | others | an answer that repeating does not change | <https://learn.microsoft.com/graph/errors> |

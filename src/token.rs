@@ -2,6 +2,7 @@
 
 mod cache;
 mod claims;
+mod flight;
 mod term;
 
 use std::future::Future;
@@ -48,9 +49,20 @@ pub trait TokenSource: Send + Sync {
     /// Ask for a token with this scope.
     fn fetch<'a>(&'a self, scope: &'a str) -> TokenFuture<'a>;
 
-    /// Ask for one that has these claims, which a challenge of the service named; `None` if it has no way to.
-    fn fetch_with_claims<'a>(&'a self, _scope: &'a str, _claims: &'a str) -> Option<TokenFuture<'a>> {
-        None
+    /// Whether it can ask for claims.
+    fn takes_claims(&self) -> bool {
+        false
+    }
+
+    /// Ask for one that has these claims, which a challenge of the service named; only where it can.
+    fn fetch_with_claims<'a>(&'a self, scope: &'a str, _claims: &'a str) -> TokenFuture<'a> {
+        self.fetch(scope)
+    }
+
+    /// Where it runs, such as an event loop. At different places it may be asked at the same time, since one of them may
+    /// stand still.
+    fn place(&self) -> usize {
+        0
     }
 
     /// How long it may take before it counts as hung.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 import traceback
@@ -153,6 +154,60 @@ def test_one_refresh_for_all_callers(graph: Emulator) -> None:
     assert len(graph.executions) == 32
 
 
+class FailsSlowly:
+    """Takes half a second to fail; the time is that of two callers who come one after the other."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> str:
+        self.asked += 1
+        time.sleep(0.5)
+        raise OSError("the login host is away")
+
+    async def later(self) -> str:
+        self.asked += 1
+        await asyncio.sleep(0.5)
+        raise OSError("the login host is away")
+
+
+def test_a_failure_is_shared_by_the_threads_that_waited_for_it(graph: Emulator) -> None:
+    credential = FailsSlowly()
+    client = Client(credential, base_url=graph.url)
+    causes: list[BaseException | None] = []
+
+    def call(item: str) -> None:
+        with pytest.raises(CredentialError) as raised:
+            client.reprocess(item)
+        causes.append(raised.value.__cause__)
+
+    threads = [threading.Thread(target=call, args=[item]) for item in graph.ids[:12]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [type(cause) for cause in causes] == [OSError] * 12
+    assert credential.asked == 1
+    call(graph.ids[0])
+    assert credential.asked == 2, "a later call asks anew"
+
+
+def test_a_failure_is_shared_by_the_tasks_that_waited_for_it(graph: Emulator) -> None:
+    credential = FailsSlowly()
+
+    async def main() -> None:
+        async with AsyncClient(credential.later, base_url=graph.url) as client:
+            calls = [client.reprocess(item) for item in graph.ids[:12]]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(result) for result in results] == [CredentialError] * 12
+            assert credential.asked == 1
+            with pytest.raises(CredentialError):
+                await client.reprocess(graph.ids[0])
+            assert credential.asked == 2
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("credential", "asked"),
     [
@@ -233,7 +288,7 @@ class Rubbish(NamedTuple):
         (Rubbish(None), TypeError),
         (Rubbish(AccessToken("", 0)), ValueError),
         (Rubbish(AccessToken(f"{CANARY}\r\nX: 1", 0)), ValueError),
-        (Rubbish(AccessToken("x", "soon")), ValueError),  # type: ignore[arg-type]  # rubbish is the point
+        (Rubbish(AccessToken("x", "soon")), TypeError),  # type: ignore[arg-type]  # rubbish is the point
         (lambda: None, TypeError),
         (lambda: 1 / 0, ZeroDivisionError),
     ],
@@ -251,6 +306,63 @@ def test_a_credential_that_fails(graph: Emulator, credential: Any, cause: type[E
     assert stopped.value.report.counts["not_attempted"] == 1000
     assert CANARY not in "".join(traceback.format_exception(stopped.value))
     assert graph.counters["http_requests"] == 0
+
+
+class Times(NamedTuple):
+    """A token whose times are what the credential's author made of them."""
+
+    expires_on: Any
+    refresh_on: Any = None
+    token: str = EMULATOR_TOKEN
+
+
+IN_AN_HOUR = int(time.time()) + 3600
+
+
+@pytest.mark.parametrize("name", ["expires_on", "refresh_on"])
+@pytest.mark.parametrize(
+    ("value", "cause", "named"),
+    [
+        (IN_AN_HOUR * 1000, ValueError, f"={IN_AN_HOUR * 1000}; "),
+        (-5, ValueError, "=-5; "),
+        (-0.5, ValueError, "=-0.5; "),
+        (math.nan, ValueError, "=nan; "),
+        (math.inf, ValueError, "=inf; "),
+        (10**40, ValueError, "=1e+40; "),
+        (False, TypeError, " of type bool; "),
+        (True, TypeError, " of type bool; "),
+        (str(IN_AN_HOUR), TypeError, " of type str; "),
+        ([IN_AN_HOUR], TypeError, " of type list; "),
+    ],
+)
+def test_a_time_that_is_none_is_named(
+    graph: Emulator, name: str, value: Any, cause: type[Exception], named: str
+) -> None:
+    token = Times(IN_AN_HOUR)._replace(**{name: value})
+    with pytest.raises(CredentialError) as raised:
+        Client(as_any(Rubbish(token)), base_url=graph.url).reprocess(graph.ids[0])
+    assert type(raised.value.__cause__) is cause
+    assert f"returned {name}{named}" in str(raised.value.__cause__)
+    assert graph.counters["http_requests"] == 0
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        Times(IN_AN_HOUR),
+        Times(IN_AN_HOUR + 0.9),
+        Times(IN_AN_HOUR, IN_AN_HOUR - 600.5),
+        Times(IN_AN_HOUR, 0),
+        # Not known.
+        Times(None),
+        Times(0),
+        # Never: as 32 bits have it, and as many nines as look like a lot.
+        Times(2**31 - 1),
+        Times(9_999_999_999),
+    ],
+)
+def test_a_time_may_be_unusual(graph: Emulator, token: Times) -> None:
+    assert Client(as_any(Rubbish(token)), base_url=graph.url).reprocess(graph.ids[0]).ok
 
 
 @pytest.mark.parametrize("credential", [5, object(), ["token"], "", "two words", "line\nbreak", "ümlaut"])

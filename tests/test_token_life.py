@@ -382,9 +382,12 @@ def test_what_cannot_ask_for_claims_says_so(kind: str) -> None:
 
 
 def test_a_credential_that_cannot_meet_the_claims() -> None:
+    refused: list[str] = []
+
     class Refuses(Answers):
         def get_token(self, *scopes: str, claims: str | None = None, **kwargs: Any) -> AccessToken:
             if claims is not None:
+                refused.append(claims)
                 raise OSError("interaction is required")
             return super().get_token(*scopes)
 
@@ -394,10 +397,12 @@ def test_a_credential_that_cannot_meet_the_claims() -> None:
         with pytest.raises(CredentialError) as raised:
             client.reprocess(IDS[0])
         assert isinstance(raised.value.__cause__, OSError)
+        assert refused == [CLAIMS]
         with pytest.raises(RunStoppedError) as stopped:
             client.reprocess_many(IDS)
         assert stopped.value.report is not None
         assert stopped.value.report.counts["not_attempted"] == 100
+        assert refused == [CLAIMS] * 2, "once for all requests of the run"
 
 
 def test_what_was_executed_stays_so_where_the_next_token_fails() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._secret import hide
 
@@ -25,6 +25,9 @@ class Source(Protocol):
     """What the native client calls for a token."""
 
     is_async: bool
+    """Whether `fetch` gives coroutines and does nothing else."""
+    may_await: bool
+    """Whether `fetch` may give coroutines: in an asynchronous client what a credential returns decides."""
     renewable: bool
     takes_claims: bool
     """Whether it can ask for claims, as an answer to a challenge of the service."""
@@ -34,7 +37,7 @@ class Source(Protocol):
     """A credential that was made here and has to be closed with the client, or None."""
 
     def fetch(self, scope: str, claims: str | None, /) -> Fetched | Awaitable[Fetched]:
-        """A token, or a coroutine for one where `is_async`; claims only where `takes_claims`."""
+        """A token, or a coroutine for one where `may_await`; claims only where `takes_claims`."""
         ...
 
 
@@ -69,8 +72,8 @@ def source_of(credential: object, *, for_async: bool) -> Source:
             " (azure.identity in place of azure.identity.aio)"
         )
     if get_token is None:
-        return _Asked(given, is_async=is_async)
-    return _Credential(given, is_async=is_async, by_options=get_token_info is not None)
+        return _Asked(given, is_async=is_async, may_await=for_async)
+    return _Credential(given, is_async=is_async, may_await=for_async, by_options=get_token_info is not None)
 
 
 def _default() -> Source:
@@ -92,6 +95,7 @@ class _Fixed:
     """A token as it is. It cannot be renewed."""
 
     is_async = False
+    may_await = False
     renewable = False
     takes_claims = False
     patience: float | None = None
@@ -115,14 +119,15 @@ class _Asked:
     takes_claims = False
     patience: float | None = None
 
-    def __init__(self, call: Callable[..., Any], *, is_async: bool) -> None:
+    def __init__(self, call: Callable[..., Any], *, is_async: bool, may_await: bool) -> None:
         self._call = call
         self.is_async = is_async
+        self.may_await = may_await
         self.owned: Any = None
 
     def fetch(self, scope: str, claims: str | None, /) -> Fetched | Awaitable[Fetched]:
         # What it gives is never a local of ours, which a traceback could show.
-        return _awaited(self._ask(scope, claims)) if self.is_async else _read(self._ask(scope, claims))
+        return _taken(self._ask(scope, claims), may_await=self.may_await)
 
     def _ask(self, scope: str, claims: str | None) -> Any:
         return self._call()
@@ -135,8 +140,8 @@ class _Credential(_Asked):
     (https://learn.microsoft.com/entra/identity-platform/app-resilience-continuous-access-evaluation).
     """
 
-    def __init__(self, call: Callable[..., Any], *, is_async: bool, by_options: bool) -> None:
-        super().__init__(call, is_async=is_async)
+    def __init__(self, call: Callable[..., Any], *, is_async: bool, may_await: bool, by_options: bool) -> None:
+        super().__init__(call, is_async=is_async, may_await=may_await)
         takes = _keywords_of(call)
         self._by_options = by_options and takes("options")
         self._takes_cae = not by_options and takes("enable_cae")
@@ -172,6 +177,24 @@ async def _awaited(given: Awaitable[object]) -> Fetched:
     return _read(await given)
 
 
+def _taken(given: object, *, may_await: bool) -> Fetched | Awaitable[Fetched]:
+    """What a credential returned, or a coroutine for what it will return."""
+    if isinstance(given, Awaitable):
+        if may_await:
+            return _awaited(given)
+        # What is not going to run is closed, or Python warns that nobody awaited it.
+        if close := getattr(given, "close", None):
+            close()
+        raise TypeError(
+            f"the credential returned an awaitable ({type(given).__name__}); use AsyncClient, or its synchronous twin"
+            " (azure.identity in place of azure.identity.aio)"
+        )
+    # The repr of an AccessToken shows it, so it is no local of a frame that a traceback could reach.
+    held = [given]
+    del given
+    return _read(held.pop())
+
+
 def _read(given: object) -> Fetched:
     """An AccessToken, an AccessTokenInfo or a str, as far as it is one."""
     kind = type(given).__name__
@@ -182,11 +205,30 @@ def _read(given: object) -> Fetched:
     if not isinstance(token, str):
         raise TypeError(f"the credential returned {kind}; expected a str or an azure-core AccessToken")
     _check(token, "what the credential returned")
-    return token, _seconds(times[0]), _seconds(times[1])
+    return token, _seconds(times[0], "expires_on"), _seconds(times[1], "refresh_on")
 
 
-def _seconds(value: object) -> int | None:
-    return None if value is None else int(cast("int", value))
+def _seconds(value: object, name: str) -> int | None:
+    """Seconds since 1970, whole ones as azure-core has it or not; None, and 0 as well, where it is not known."""
+    from numbers import Real
+
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        # Its type alone: a text in the wrong place may be the token.
+        kind = type(value).__name__
+        raise TypeError(f"the credential returned {name} of type {kind}; expected seconds since 1970 as a number")
+    seconds = float(value)
+    # False for what is no number at all (NaN), too.
+    if not 0 <= seconds < _NEVER:
+        raise ValueError(
+            f"the credential returned {name}={seconds:.15g}; expected seconds since 1970, and not milliseconds"
+        )
+    return int(seconds)
+
+
+_NEVER = 1e11
+"""The year 5138. Some write a far end for a token that never ends; what is meant as milliseconds is farther still."""
 
 
 def _check(token: str, what: str) -> None:

@@ -90,7 +90,7 @@ class AuthenticationError(GraphError):
 
 
 class PermissionDeniedError(GraphError):
-    """403: a permission, role or licence is missing; the text says which and where to grant it."""
+    """403: a permission, role or licence is missing, or Conditional Access asks for more; the text says what to do."""
 
 
 class NotFoundError(GraphError, LookupError):
@@ -185,6 +185,7 @@ def graph_error(
     id: str | None = None,
     advice: str | None = None,
     given_up: str | None = None,
+    is_challenged: bool = False,
 ) -> GraphError:
     """The exception that an answer stands for; the status alone decides the class."""
     subject = f"assignment {id}: " if id else ""
@@ -196,7 +197,7 @@ def graph_error(
     if given_up:
         text += f" ({given_up})"
     remedy = _WRONG_ROUTE if status_code == 404 and code == "" else _REMEDIES.get(status_code)
-    if remedy:
+    if remedy and not (is_challenged and status_code == 403):
         text += f"\n{remedy}"
     if advice:
         # What the client saw in the token that it sent; a report does not keep it for each outcome.

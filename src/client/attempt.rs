@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Client;
-use super::renewal::Renewals;
+use super::renewal::{Renewals, is_refused};
 use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
 use crate::graph::batch::{self, PartResult};
@@ -44,8 +44,6 @@ pub struct Refused {
 impl Exchange {
     /// Take those out whose token was refused. The others were told what they were told, whatever becomes of the token.
     pub fn take_refused(&mut self) -> Option<Refused> {
-        let is_refused =
-            |result: &Attempt| matches!(result, Attempt::Answered(answer) if answer.status == 401);
         let (mut places, mut refused, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (place, result) in std::mem::take(&mut self.results).into_iter().enumerate() {
             if is_refused(&result) {
@@ -105,8 +103,8 @@ impl Sending<'_> {
     ///
     /// This may take as long as somebody needs to sign in, so the others should have heard by then what they were told.
     pub async fn renew(&mut self, refused: &Refused) -> Result<bool, CredentialFailure> {
-        let challenge = challenge_of(&refused.exchange.results);
-        let fresh = self.client.replace(&self.lease, challenge, &mut self.renewals, self.source).await?;
+        let results = &refused.exchange.results;
+        let fresh = self.client.replace(&self.lease, results, &mut self.renewals, self.source).await?;
         let Some(fresh) = fresh else { return Ok(false) };
         self.lease = fresh;
         self.ids = refused.places.iter().filter_map(|place| self.ids.get(*place).copied()).collect();
@@ -175,10 +173,7 @@ impl Client {
                 Err(failure) => return Ok((client_request_id, Attempt::Failed(failure), Vec::new())),
             };
             let mut results = [Attempt::Answered(item_answer(&answer))];
-            if answer.status == 401
-                && let Some(fresh) =
-                    self.replace(&lease, challenge_of(&results), &mut renewals, source).await?
-            {
+            if let Some(fresh) = self.replace(&lease, &results, &mut renewals, source).await? {
                 lease = fresh;
                 continue;
             }
@@ -187,14 +182,6 @@ impl Client {
             return Ok((client_request_id, attempt, answer.body));
         }
     }
-}
-
-/// The claims that one of the refusals asks for; those of one batch are about the same token.
-fn challenge_of(results: &[Attempt]) -> Option<&str> {
-    results.iter().find_map(|result| match result {
-        Attempt::Answered(answer) => answer.token.as_ref()?.challenge.as_deref(),
-        _ => None,
-    })
 }
 
 const fn method_of(action: Action) -> Method {
@@ -243,7 +230,7 @@ fn item_answer(answer: &Answer) -> ItemAnswer {
 }
 
 fn token_trouble(status: u16, header: Option<&str>) -> Option<Box<TokenTrouble>> {
-    let challenge = header.filter(|_| status == 401).and_then(challenge::claims)?;
+    let challenge = header.filter(|_| matches!(status, 401 | 403)).and_then(challenge::claims)?;
     Some(Box::new(TokenTrouble { challenge: Some(challenge), advice: None }))
 }
 

@@ -113,11 +113,18 @@ impl Client {
     /// End all running calls; later ones are refused by the caller.
     pub fn close(&self) {
         self.closed.send_replace(true);
+        self.tokens.close();
     }
 
     /// Comes back when the client is closed.
     pub async fn closed(&self) {
         // The sender lives as long as the client, so this cannot fail while anyone asks.
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.tokens.close();
     }
 }

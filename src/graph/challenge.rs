@@ -1,4 +1,4 @@
-//! Claims challenges: what a 401 says in `WWW-Authenticate`.
+//! Claims challenges: what a 401, or a 403 of Conditional Access, says in `WWW-Authenticate`.
 //!
 //! Graph refuses a token that an event has overtaken (a password was reset, a policy was changed) and names the claims
 //! that the next one has to have (<https://learn.microsoft.com/entra/identity-platform/claims-challenge>).

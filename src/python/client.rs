@@ -199,8 +199,7 @@ impl NativeClient {
     }
 
     fn source(&self, py: Python<'_>) -> PyResult<Arc<dyn TokenSource>> {
-        let locals = if self.credential.is_async { Some(runtime::locals(py)?) } else { None };
-        Ok(Arc::new(PythonSource::new(self.credential.clone(), locals)))
+        Ok(Arc::new(PythonSource::new(py, self.credential.clone())?))
     }
 }
 

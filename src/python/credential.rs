@@ -4,20 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3_async_runtimes::{TaskLocals, into_future_with_locals};
+use pyo3::types::PyTuple;
+use pyo3_async_runtimes::TaskLocals;
 
 use super::asking;
+use super::credential_task::CredentialTask;
+use super::runtime;
 use crate::token::{CredentialFailure, PATIENCE, Token, TokenFuture, TokenSource};
 
 /// What the Python source says about itself, once for all calls.
 pub struct PythonCredential {
-    /// `fetch(scope, claims)`, which gives `(token, expires_on, refresh_on)` or a coroutine for it.
+    /// `fetch(scope, claims)`, which gives `(token, expires_on, refresh_on)`, or a coroutine for it where it may.
     fetch: Py<PyAny>,
     renewable: bool,
     takes_claims: bool,
     patience: Duration,
-    /// Whether `fetch` gives coroutines.
-    pub is_async: bool,
+    /// Whether `fetch` gives coroutines and does nothing else, so that it needs no thread.
+    is_async: bool,
+    /// Whether `fetch` may give coroutines.
+    may_await: bool,
 }
 
 impl PythonCredential {
@@ -31,6 +36,7 @@ impl PythonCredential {
             patience: patience
                 .map_or(PATIENCE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(PATIENCE)),
             is_async: source.getattr("is_async")?.extract()?,
+            may_await: source.getattr("may_await")?.extract()?,
         })
     }
 }
@@ -40,12 +46,16 @@ pub struct PythonSource {
     credential: Arc<PythonCredential>,
     /// The event loop of the caller, for a coroutine.
     locals: Option<TaskLocals>,
+    /// The id of that loop; it stays taken as long as the loop is held here.
+    place: usize,
 }
 
 impl PythonSource {
-    /// A source for one call.
-    pub const fn new(credential: Arc<PythonCredential>, locals: Option<TaskLocals>) -> Self {
-        Self { credential, locals }
+    /// A source for one call, which runs an event loop if the credential may need one.
+    pub fn new(py: Python<'_>, credential: Arc<PythonCredential>) -> PyResult<Self> {
+        let locals = credential.may_await.then(|| runtime::locals(py)).transpose()?;
+        let place = locals.as_ref().map_or(0, |locals| locals.event_loop(py).as_ptr() as usize);
+        Ok(Self { credential, locals, place })
     }
 }
 
@@ -54,8 +64,16 @@ impl TokenSource for PythonSource {
         Box::pin(self.ask(scope, None))
     }
 
-    fn fetch_with_claims<'a>(&'a self, scope: &'a str, claims: &'a str) -> Option<TokenFuture<'a>> {
-        self.credential.takes_claims.then(|| Box::pin(self.ask(scope, Some(claims))) as TokenFuture<'a>)
+    fn takes_claims(&self) -> bool {
+        self.credential.takes_claims
+    }
+
+    fn fetch_with_claims<'a>(&'a self, scope: &'a str, claims: &'a str) -> TokenFuture<'a> {
+        Box::pin(self.ask(scope, Some(claims)))
+    }
+
+    fn place(&self) -> usize {
+        self.place
     }
 
     fn patience(&self) -> Duration {
@@ -65,25 +83,26 @@ impl TokenSource for PythonSource {
 
 impl PythonSource {
     async fn ask(&self, scope: &str, claims: Option<&str>) -> Result<Token, CredentialFailure> {
-        let given = match &self.locals {
-            Some(locals) => self.ask_on_loop(locals, scope, claims).await,
-            // It may block for seconds, so it gets a thread of its own.
-            None => asking::in_thread(&self.credential.fetch, scope, claims).await,
-        };
-        let given = given.map_err(raised)?;
+        let given = self.settled(scope, claims).await.map_err(raised)?;
         Python::attach(|py| read(given.bind(py), self.credential.renewable)).map_err(raised)
     }
 
-    async fn ask_on_loop(
-        &self,
-        locals: &TaskLocals,
-        scope: &str,
-        claims: Option<&str>,
-    ) -> PyResult<Py<PyAny>> {
-        let coroutine = Python::attach(|py| {
-            into_future_with_locals(locals, self.credential.fetch.bind(py).call1((scope, claims))?)
+    /// What comes back decides: a wrapper of an asynchronous credential does not look like one.
+    async fn settled(&self, scope: &str, claims: Option<&str>) -> PyResult<Py<PyAny>> {
+        let given = if self.credential.is_async {
+            Python::attach(|py| self.credential.fetch.call1(py, (scope, claims)))?
+        } else {
+            // It may block for seconds, so it gets a thread of its own.
+            asking::in_thread(&self.credential.fetch, scope, claims).await?
+        };
+        let task = Python::attach(|py| {
+            let pending = self.locals.as_ref().filter(|_| !given.bind(py).is_instance_of::<PyTuple>());
+            pending.map(|locals| CredentialTask::start(py, locals, given.bind(py))).transpose()
         })?;
-        coroutine.await
+        match task {
+            Some(task) => task.result().await,
+            None => Ok(given),
+        }
     }
 }
 

@@ -53,6 +53,8 @@ fn graph(py: Python<'_>, refusal: &Refusal, id: Option<AssignmentId>) -> PyResul
     fields.set_item("id", id.map(|id| id.to_string()))?;
     let advice = answer.token.as_ref().and_then(|token| token.advice.as_deref());
     fields.set_item("advice", advice)?;
+    let is_challenged = answer.token.as_ref().is_some_and(|token| token.challenge.is_some());
+    fields.set_item("is_challenged", is_challenged)?;
     fields.set_item("given_up", refusal.given_up.as_deref())?;
     Ok(raised(py, "graph_error", (answer.status,), Some(&fields)))
 }

@@ -5,6 +5,7 @@ mod asking;
 mod client;
 mod convert;
 mod credential;
+mod credential_task;
 #[cfg(feature = "emulator")]
 mod emulator;
 #[cfg(feature = "emulator")]

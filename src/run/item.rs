@@ -89,6 +89,10 @@ impl Item {
     pub fn outcome(self, status: Status, reason: Option<String>, now: Instant) -> Outcome {
         let by_answer = status != Status::Unknown && status != Status::NotAttempted;
         let answer = self.last_answer.filter(|_| by_answer).unwrap_or_default();
+        // Else a report would blame a permission for what Conditional Access asks.
+        let challenged =
+            answer.token.filter(|token| status == Status::Forbidden && token.challenge.is_some());
+        let reason = reason.or_else(|| challenged?.advice.map(|advice| advice.to_string()));
         let said = match &self.history.lost {
             Some(lost) if !by_answer => Some(lost.message.clone()),
             _ => answer.found.or(answer.error.message),

@@ -1,15 +1,17 @@
 //! One token for all requests of a client: shared, refreshed in the background, replaced when it was refused.
 //!
 //! A token that still works is handed out while the next one is fetched, so no request waits for that, and a sign-in
-//! that fails ends nothing as long as the token lives.
+//! that fails ends nothing as long as the token lives. Who waited for a sign-in shares its failure; later ones ask anew.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::claims::{self, Claims};
+use super::flight::{Fetched, Flight, Flights};
 use super::term::{Term, pause, term};
 use super::{CredentialFailure, Token, TokenFuture, TokenSource};
 use crate::graph::cloud::Cloud;
@@ -23,8 +25,8 @@ pub struct Lease {
     pub renewable: bool,
     /// What it says about itself, if it is a JSON Web Token.
     pub claims: Option<Arc<Claims>>,
-    /// Whether it was fetched for a challenge.
-    for_challenge: bool,
+    /// The claims that it was fetched for, where a challenge asked for some.
+    asked_for: Option<Arc<str>>,
     number: u64,
 }
 
@@ -33,6 +35,25 @@ struct Kept {
     /// `None` for a token that never has to be asked anew.
     term: Option<Term<Instant>>,
     is_refreshing: bool,
+    /// Of those who sought another token in place of a refused one, while this one is kept.
+    failures: Vec<Failed>,
+}
+
+/// Requests that were under way with a refused token hear of it one after the other; one sign-in that fails is for all.
+struct Failed {
+    wanted: Wanted,
+    failure: CredentialFailure,
+}
+
+/// What a request needs in place of a token that has ended or was refused.
+#[derive(Clone, PartialEq, Eq)]
+struct Wanted {
+    /// A token with a higher number than this one.
+    newer_than: u64,
+    /// Fetched for these claims, if any.
+    claims: Option<Arc<str>>,
+    /// Whether it is for a token that the service refused.
+    is_refused: bool,
 }
 
 /// One token for all requests of a client.
@@ -45,8 +66,11 @@ struct Shared {
     cloud: Option<Cloud>,
     /// Never held across a wait.
     kept: Mutex<Option<Kept>>,
-    /// Held by the one that fetches.
-    turn: tokio::sync::Mutex<()>,
+    /// Tells of each new token.
+    news: watch::Sender<()>,
+    /// Ends the refreshes, for which nobody waits.
+    closed: watch::Sender<bool>,
+    flights: Flights,
 }
 
 /// What the kept token is good for.
@@ -61,25 +85,29 @@ enum Look {
 impl TokenCache {
     /// An empty cache for one scope.
     pub fn new(scope: String, cloud: Option<Cloud>) -> Self {
-        Self(Arc::new(Shared { scope, cloud, kept: Mutex::new(None), turn: tokio::sync::Mutex::new(()) }))
+        Self(Arc::new(Shared {
+            scope,
+            cloud,
+            kept: Mutex::new(None),
+            news: watch::Sender::new(()),
+            closed: watch::Sender::new(false),
+            flights: Flights::default(),
+        }))
     }
 
     /// The kept token, or a fresh one. Of many who ask at once, one fetches and the others wait for it; who can still
     /// use the old one does not wait.
     pub async fn get(&self, source: &Arc<dyn TokenSource>) -> Result<Lease, CredentialFailure> {
-        let seen = match self.0.look() {
-            Look::Good(lease) => return Ok(lease),
+        match self.0.look() {
+            Look::Good(lease) => Ok(lease),
             Look::Due(lease) => {
                 tokio::spawn(refresh(self.0.clone(), source.clone(), lease.number));
-                return Ok(lease);
+                Ok(lease)
             }
-            Look::Gone(number) => number,
-        };
-        let _turn = self.0.turn.lock().await;
-        // A token fetched while we waited is ours too, however short it lives.
-        match self.0.newer_than(seen) {
-            Some(lease) => Ok(lease),
-            None => self.0.fetch(&**source).await,
+            Look::Gone(number) => {
+                let wanted = Wanted { newer_than: number, claims: None, is_refused: false };
+                self.0.next(wanted, source).await
+            }
         }
     }
 
@@ -90,14 +118,13 @@ impl TokenCache {
         source: &Arc<dyn TokenSource>,
     ) -> Result<Lease, CredentialFailure> {
         self.0.put_away(refused);
-        let _turn = self.0.turn.lock().await;
-        match self.0.newer_than(refused.number) {
-            Some(lease) => Ok(lease),
-            None => self.0.fetch(&**source).await,
-        }
+        let wanted = Wanted { newer_than: refused.number, claims: None, is_refused: true };
+        self.0.next(wanted, source).await
     }
 
     /// A token with these claims in place of one that the service challenged; `None` if the source cannot ask for any.
+    ///
+    /// Requests under way at the same time are mostly challenged for the same event, so one answer is for all of them.
     pub async fn answer(
         &self,
         challenged: &Lease,
@@ -105,14 +132,16 @@ impl TokenCache {
         source: &Arc<dyn TokenSource>,
     ) -> Result<Option<Lease>, CredentialFailure> {
         self.0.put_away(challenged);
-        let _turn = self.0.turn.lock().await;
-        // Requests under way at the same time are challenged for the same event, so one answer is for all of them.
-        if let Some(lease) = self.0.newer_than(challenged.number).filter(|lease| lease.for_challenge) {
-            return Ok(Some(lease));
+        if !source.takes_claims() {
+            return Ok(None);
         }
-        let Some(fetched) = source.fetch_with_claims(&self.0.scope, claims) else { return Ok(None) };
-        let token = in_time(fetched, source.patience()).await?;
-        self.0.keep(token, true).map(Some)
+        let wanted = Wanted { newer_than: challenged.number, claims: Some(claims.into()), is_refused: true };
+        self.0.next(wanted, source).await.map(Some)
+    }
+
+    /// End what is under way in the background.
+    pub fn close(&self) {
+        self.0.closed.send_replace(true);
     }
 
     /// The tenant of the token in use, if there is one and it says so.
@@ -122,6 +151,12 @@ impl TokenCache {
 }
 
 impl Shared {
+    /// Comes back when the cache is closed. What `wait_for` gives locks the value, and must not live on while a fetch is
+    /// dropped: that may wait for an interpreter whose holder is about to close this.
+    async fn closed(&self) {
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
     fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,8 +175,66 @@ impl Shared {
         }
     }
 
-    fn newer_than(&self, number: u64) -> Option<Lease> {
-        self.kept().as_ref().map(|kept| &kept.lease).filter(|lease| lease.number > number).cloned()
+    /// What is known already: a token that will do, or that there is none.
+    fn known(&self, wanted: &Wanted) -> Option<Fetched> {
+        let kept = self.kept();
+        let kept = kept.as_ref()?;
+        // A token fetched while we waited is ours too, however short it lives.
+        if kept.lease.number > wanted.newer_than
+            && (wanted.claims.is_none() || wanted.claims == kept.lease.asked_for)
+        {
+            return Some(Ok(kept.lease.clone()));
+        }
+        let failed = kept.failures.iter().find(|failed| failed.wanted == *wanted)?;
+        Some(Err(failed.failure.clone()))
+    }
+
+    /// A token that will do, fetched by whoever comes first.
+    async fn next(self: &Arc<Self>, wanted: Wanted, source: &Arc<dyn TokenSource>) -> Fetched {
+        let mut news = self.news.subscribe();
+        loop {
+            news.mark_unchanged();
+            // Taken before the look at what is known: a fetch that ends in between is seen there, and a new one has not
+            // begun before somebody waits for it.
+            let flight = self.flights.join(source.place(), || self.start(wanted.clone(), source.clone()));
+            if let Some(known) = self.known(&wanted) {
+                return known;
+            }
+            tokio::select! {
+                biased;
+                _ = news.changed() => {}
+                fetched = flight.ended() => {
+                    // One for other claims says nothing of ours.
+                    if flight.claims == wanted.claims {
+                        return fetched;
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>, wanted: Wanted, source: Arc<dyn TokenSource>) -> Flight {
+        let shared = self.clone();
+        Flight::new(wanted.claims.clone(), async move {
+            let fetched = match &wanted.claims {
+                Some(claims) => source.fetch_with_claims(&shared.scope, claims),
+                None => source.fetch(&shared.scope),
+            };
+            let token = in_time(fetched, source.patience()).await;
+            let fetched = token.and_then(|token| shared.keep(token, wanted.claims.clone()));
+            if let Err(failure) = &fetched
+                && wanted.is_refused
+            {
+                shared.remember(wanted, failure.clone());
+            }
+            fetched
+        })
+    }
+
+    fn remember(&self, wanted: Wanted, failure: CredentialFailure) {
+        if let Some(kept) = &mut *self.kept() {
+            kept.failures.push(Failed { wanted, failure });
+        }
     }
 
     /// Whoever asks from now on waits for the next token.
@@ -153,12 +246,7 @@ impl Shared {
         }
     }
 
-    async fn fetch(&self, source: &dyn TokenSource) -> Result<Lease, CredentialFailure> {
-        let token = in_time(source.fetch(&self.scope), source.patience()).await?;
-        self.keep(token, false)
-    }
-
-    fn keep(&self, token: Token, for_challenge: bool) -> Result<Lease, CredentialFailure> {
+    fn keep(&self, token: Token, asked_for: Option<Arc<str>>) -> Result<Lease, CredentialFailure> {
         // The wall clock is read once, here; from then on the monotonic clock counts, so a jump changes nothing.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let claims = Claims::read(token.secret.expose_secret());
@@ -181,10 +269,12 @@ impl Shared {
             secret: Arc::new(token.secret),
             renewable: token.renewable,
             claims: claims.map(Arc::new),
-            for_challenge,
+            asked_for,
             number: kept.as_ref().map_or(0, |kept| kept.lease.number) + 1,
         };
-        *kept = Some(Kept { lease: lease.clone(), term, is_refreshing: false });
+        *kept = Some(Kept { lease: lease.clone(), term, is_refreshing: false, failures: Vec::new() });
+        drop(kept);
+        self.news.send_replace(());
         Ok(lease)
     }
 
@@ -202,9 +292,12 @@ impl Shared {
 
 /// In the background: another token in place of the one with this number.
 async fn refresh(shared: Arc<Shared>, source: Arc<dyn TokenSource>, number: u64) {
-    let _turn = shared.turn.lock().await;
-    if shared.newer_than(number).is_none() && shared.fetch(&*source).await.is_err() {
-        shared.failed_to_refresh(number);
+    let wanted = Wanted { newer_than: number, claims: None, is_refused: false };
+    tokio::select! {
+        fetched = shared.next(wanted, &source) => if fetched.is_err() {
+            shared.failed_to_refresh(number);
+        },
+        () = shared.closed() => {}
     }
 }
 
@@ -234,8 +327,10 @@ mod tests {
         renewable: bool,
         takes: Duration,
         is_broken: AtomicBool,
+        under_way: AtomicU64,
         takes_claims: bool,
         claims: Mutex<Vec<String>>,
+        place: usize,
     }
 
     impl Source {
@@ -246,8 +341,10 @@ mod tests {
                 renewable: true,
                 takes: Duration::from_millis(50),
                 is_broken: AtomicBool::new(false),
+                under_way: AtomicU64::new(0),
                 takes_claims: true,
                 claims: Mutex::default(),
+                place: 0,
             }
         }
 
@@ -256,11 +353,28 @@ mod tests {
         }
     }
 
+    /// Counts what has begun and not ended, also by being dropped.
+    struct UnderWay<'a>(&'a AtomicU64);
+
+    impl<'a> UnderWay<'a> {
+        fn new(count: &'a AtomicU64) -> Self {
+            assert_eq!(count.fetch_add(1, SeqCst), 0, "never asked for two tokens at a time");
+            Self(count)
+        }
+    }
+
+    impl Drop for UnderWay<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, SeqCst);
+        }
+    }
+
     impl TokenSource for Source {
         fn fetch<'a>(&'a self, scope: &'a str) -> TokenFuture<'a> {
             Box::pin(async move {
                 assert_eq!(scope, "scope");
                 let number = self.asked.fetch_add(1, SeqCst);
+                let _under_way = UnderWay::new(&self.under_way);
                 tokio::time::sleep(self.takes).await;
                 if self.is_broken.load(SeqCst) {
                     return Err(CredentialFailure { message: "the login host is away".into(), cause: None });
@@ -274,11 +388,17 @@ mod tests {
             })
         }
 
-        fn fetch_with_claims<'a>(&'a self, scope: &'a str, claims: &'a str) -> Option<TokenFuture<'a>> {
-            self.takes_claims.then(|| {
-                self.claims.lock().unwrap().push(claims.to_owned());
-                self.fetch(scope)
-            })
+        fn takes_claims(&self) -> bool {
+            self.takes_claims
+        }
+
+        fn place(&self) -> usize {
+            self.place
+        }
+
+        fn fetch_with_claims<'a>(&'a self, scope: &'a str, claims: &'a str) -> TokenFuture<'a> {
+            self.claims.lock().unwrap().push(claims.to_owned());
+            self.fetch(scope)
         }
     }
 
@@ -331,6 +451,64 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_failure_is_shared_by_those_who_waited_for_it() {
+        let (cache, (source, asked)) =
+            (cache(), shared(Source { is_broken: AtomicBool::new(true), ..Source::new(Some(3_600)) }));
+        let started = Instant::now();
+        let calls: Vec<_> = (0..100)
+            .map(|_| {
+                let (cache, asked) = (cache.clone(), asked.clone());
+                tokio::spawn(async move { cache.get(&asked).await.err().unwrap().message })
+            })
+            .collect();
+        for call in calls {
+            assert_eq!(call.await.unwrap(), "the login host is away");
+        }
+        assert_eq!((source.asked(), started.elapsed()), (1, source.takes));
+        assert!(cache.get(&asked).await.is_err());
+        assert_eq!(source.asked(), 2, "a later call asks anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_for_all_requests_that_were_under_way_with_the_refused_token() {
+        let (cache, (source, asked)) = (cache(), shared(Source::new(Some(3_600))));
+        let refused = cache.get(&asked).await.unwrap();
+        source.is_broken.store(true, SeqCst);
+        // One hears of it after the other, as answers come in.
+        for _ in 0..3 {
+            assert!(cache.renew(&refused, &asked).await.is_err());
+            assert!(cache.answer(&refused, "{}", &asked).await.is_err());
+        }
+        assert_eq!(source.asked(), 3, "the first token, another one, one with claims");
+        assert!(cache.get(&asked).await.is_err());
+        assert_eq!(source.asked(), 4, "whoever asks later asks anew");
+        source.is_broken.store(false, SeqCst);
+        assert_eq!(cache.get(&asked).await.unwrap().number, 2);
+        assert_eq!(cache.renew(&refused, &asked).await.unwrap().number, 2);
+        assert_eq!(source.asked(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_lives_as_long_as_somebody_waits_for_it() {
+        let (cache, (source, asked)) = (cache(), shared(Source::new(Some(3_600))));
+        let call = || {
+            let (cache, asked) = (cache.clone(), asked.clone());
+            tokio::spawn(async move { cache.get(&asked).await.unwrap().number })
+        };
+        let (first, second) = (call(), call());
+        pass(0.01).await;
+        first.abort();
+        assert_eq!((second.await.unwrap(), source.asked()), (1, 1), "the first to ask may leave");
+        pass(3_700.0).await;
+        let only = call();
+        pass(0.01).await;
+        assert_eq!(source.under_way.load(SeqCst), 1);
+        only.abort();
+        assert!(only.await.unwrap_err().is_cancelled());
+        assert_eq!((source.under_way.load(SeqCst), source.asked()), (0, 2), "nobody waits for it any more");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_refresh_while_the_old_token_works() {
         let (cache, (source, asked)) =
             (cache(), shared(Source { takes: Duration::from_secs(30), ..Source::new(Some(3_600)) }));
@@ -347,6 +525,47 @@ mod tests {
         );
         pass(2.0).await;
         assert_eq!((cache.get(&asked).await.unwrap().number, source.asked()), (2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refresh_at_a_place_that_stands_still_holds_nobody_up_elsewhere() {
+        let cache = cache();
+        // The first loop gives one token at once and then stands still.
+        let (first, asked_first) = shared(Source::new(Some(600)));
+        let (still, asked_still) =
+            shared(Source { takes: Duration::from_secs(3_600), ..Source::new(Some(600)) });
+        let (second, asked_second) = shared(Source { place: 1, ..Source::new(Some(600)) });
+        cache.get(&asked_first).await.unwrap();
+        pass(590.0).await;
+        assert_eq!(cache.get(&asked_still).await.unwrap().number, 1, "still good, and due");
+        pass(12.0).await;
+        assert_eq!(still.under_way.load(SeqCst), 1);
+        let started = Instant::now();
+        let waits_there = tokio::spawn({
+            let (cache, asked) = (cache.clone(), asked_first.clone());
+            async move { cache.get(&asked).await.unwrap().number }
+        });
+        pass(0.0).await;
+        assert_eq!(cache.get(&asked_second).await.unwrap().number, 2);
+        assert_eq!(waits_there.await.unwrap(), 2, "whichever token comes first is for all");
+        assert_eq!(started.elapsed(), second.takes);
+        pass(0.1).await;
+        assert_eq!((first.asked(), still.asked(), second.asked()), (1, 1, 1));
+        assert_eq!(still.under_way.load(SeqCst), 0, "nobody waits for the refresh any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_ends_a_refresh() {
+        let (cache, (source, asked)) =
+            (cache(), shared(Source { takes: Duration::from_secs(10), ..Source::new(Some(3_600)) }));
+        cache.get(&asked).await.unwrap();
+        pass(3_400.0).await;
+        cache.get(&asked).await.unwrap();
+        pass(1.0).await;
+        assert_eq!(source.under_way.load(SeqCst), 1);
+        cache.close();
+        pass(0.1).await;
+        assert_eq!((source.under_way.load(SeqCst), source.asked()), (0, 2));
     }
 
     #[tokio::test(start_paused = true)]
@@ -411,6 +630,37 @@ mod tests {
             (source.asked(), source.claims.lock().unwrap().as_slice()),
             (2, ["{}".to_owned()].as_slice())
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_challenge_reaches_the_source_once() {
+        let (cache, (source, asked)) = (cache(), shared(Source::new(Some(3_600))));
+        let challenged = cache.get(&asked).await.unwrap();
+        let answer = async |claims| cache.answer(&challenged, claims, &asked).await.unwrap().unwrap();
+        let (a, b, a_too) = tokio::join!(answer("A"), answer("B"), answer("A"));
+        let asked_for = [a, b, a_too].map(|lease| lease.asked_for.unwrap());
+        assert_eq!(asked_for.each_ref().map(|claims| &**claims), ["A", "B", "A"]);
+        assert_eq!(*source.claims.lock().unwrap(), ["A", "B"]);
+        assert_eq!(answer("B").await.number, 3, "which is still kept");
+        assert_eq!(source.asked(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_challenge_that_cannot_be_met_says_nothing_of_an_ordinary_token() {
+        let (cache, (source, asked)) = (cache(), shared(Source::new(Some(3_600))));
+        let challenged = cache.get(&asked).await.unwrap();
+        source.is_broken.store(true, SeqCst);
+        let waits = async {
+            pass(0.01).await;
+            cache.get(&asked).await
+        };
+        let repaired = async {
+            pass(0.06).await;
+            source.is_broken.store(false, SeqCst);
+        };
+        let (answered, got, ()) = tokio::join!(cache.answer(&challenged, "{}", &asked), waits, repaired);
+        assert!(answered.is_err());
+        assert_eq!((got.unwrap().number, source.asked()), (2, 3));
     }
 
     #[tokio::test(start_paused = true)]

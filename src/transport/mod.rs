@@ -246,9 +246,11 @@ impl Transport {
     }
 }
 
-/// All headers of a name as one, which means the same (<https://www.rfc-editor.org/rfc/rfc9110#section-5.3>).
+/// All headers of a name as one, which means the same (<https://www.rfc-editor.org/rfc/rfc9110#section-5.3>). A value
+/// may hold other bytes than ASCII (<https://www.rfc-editor.org/rfc/rfc9110#section-5.5>), such as a text for people.
 fn list(headers: &HeaderMap, name: &str) -> Option<String> {
-    let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<_> =
+        headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
 
@@ -285,6 +287,17 @@ mod tests {
         ] {
             assert!(!text.contains("canary"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_header_with_other_letters_than_ascii_is_read_all_the_same() {
+        let mut headers = HeaderMap::new();
+        for value in [&b"Negotiate"[..], b"Bearer error_description=\"R\xe9auth\", claims=\"e30=\""] {
+            headers.append("www-authenticate", HeaderValue::from_bytes(value).unwrap());
+        }
+        let read = list(&headers, "www-authenticate").unwrap();
+        assert_eq!(read, "Negotiate, Bearer error_description=\"R\u{fffd}auth\", claims=\"e30=\"");
+        assert_eq!(list(&headers, "authorization"), None);
     }
 
     #[test]
