@@ -15,8 +15,8 @@ def test_a_quota_is_used_in_full_and_little_is_thrown_away(batch_size: int, conc
         report = client.reprocess_many(graph.ids)
         counters = graph.counters
     assert report.counts["accepted"] == 2_000
-    # A loop that sends at full concurrency and waits as it is told has half of what it sends throttled here, and we some
-    # forty on a quiet machine; on a busy one requests bunch up.
+    # A loop that sends at full concurrency and waits as it is told has half of what it sends throttled here, we have
+    # some forty on a quiet machine; on a busy one requests bunch up.
     assert counters["throttled_parts"] + counters["throttled_requests"] <= 300
     assert report.elapsed < 3 * (2_000 - 200) / 200
 
