@@ -11,10 +11,9 @@ from . import scripts
 CODE = """
     import asyncio, signal, sys, threading, time
     from entra_reprocess import AsyncClient, Client, RunInterrupted
-    from tests.faults import assignment_ids
 
     kind, end, step = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    ids = assignment_ids(40)
+    ids = [f"00000000-0000-4000-8000-{n:012x}" for n in range(40)]
     asked = threading.Event()
 
     def waits_for_somebody():

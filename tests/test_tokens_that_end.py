@@ -26,7 +26,7 @@ from entra_reprocess import (
     TransportError,
 )
 
-from .faults import Fault, FaultServer, assignment_ids, broken_invariants, fail, throttled
+from .faults import Fault, FaultServer, assignment_ids, broken_invariants, fail, reset, throttled
 from .held import CANARY, leaks
 
 pytestmark = pytest.mark.usefixtures("nothing_leaks")
@@ -239,6 +239,21 @@ def test_of_a_single_call_that_is_closed_it_is_known_whether_it_is_in_doubt(
     timer.start()
     with pytest.raises(TransportError, match="what was sent was not answered"):
         client.reprocess(other)
+
+
+def test_a_single_call_that_finds_no_token_says_that_an_attempt_before_was_lost(faulty: FaultServer) -> None:
+    item, other = assignment_ids(2)
+    faulty.script(ids={item: [reset(executed=True), fail(401)], other: [fail(401)]})
+    with (
+        Client(Ending(1), base_url=faulty.url) as client,
+        pytest.raises(CredentialError, match="sent and lost") as lost,
+    ):
+        client.reprocess(item)
+    assert isinstance(lost.value.__cause__, LookupError)
+    assert faulty.record().executed(item) == 1
+    with Client(Ending(1), base_url=faulty.url) as client, pytest.raises(CredentialError) as refused:
+        client.reprocess(other)
+    assert "lost" not in str(refused.value)
 
 
 def test_a_cancelled_task_has_told_of_all_that_was_answered(faulty: FaultServer) -> None:

@@ -45,7 +45,7 @@ impl Client {
         let Some(url) = &listing.next else { return Ok(None) };
         let page = tokio::select! {
             page = self.get(url, source) => page?,
-            () = self.closed() => return Err(closed(true)),
+            () = self.closed() => return Err(closed(true, "the client was closed during the call")),
         };
         let distrusted = |why: &str| Failure::Transport(TransportFailure::protocol(why));
         let Page { is_empty, next_link } = Page::read(&page).map_err(distrusted)?;

@@ -29,7 +29,10 @@ impl Client {
             result = self.reprocess_until_settled(id, source, &departure, &mut history) => return result,
             () = self.closed() => {}
         }
-        Err(closed(departure.has_left() || history.lost.is_some()))
+        let left = departure.has_left() || history.lost.is_some();
+        let known =
+            if left { "what was sent was not answered" } else { "nothing that was sent is unanswered" };
+        Err(closed(left, &format!("the client was closed during the call; {known}")))
     }
 
     /// One attempt, with a renewed token where that was refused.
@@ -65,7 +68,8 @@ impl Client {
         let started = Instant::now();
         loop {
             let slot = self.slot(Action::Reprocess).await;
-            let exchange = self.attempt(id, source, departure).await.map_err(Failure::Credential)?;
+            let exchange = self.attempt(id, source, departure).await;
+            let exchange = exchange.map_err(|failure| without_token(failure, history))?;
             let Some(attempt) = exchange.results.into_iter().next() else {
                 return Err(Failure::Transport(TransportFailure::protocol("no result for the request")));
             };
@@ -105,13 +109,15 @@ impl Client {
 }
 
 /// For a call that the closing of its client has ended.
-pub(super) fn closed(left: bool) -> Failure {
-    let known = if left { "what was sent was not answered" } else { "nothing that was sent is unanswered" };
-    Failure::Transport(TransportFailure {
-        kind: FailureKind::Withdrawn,
-        left,
-        message: format!("the client was closed during the call; {known}"),
-    })
+pub(super) fn closed(left: bool, message: &str) -> Failure {
+    Failure::Transport(TransportFailure { kind: FailureKind::Withdrawn, left, message: message.into() })
+}
+
+/// For want of a token. That an earlier attempt was lost is not hidden by it: it may have been executed.
+fn without_token(failure: CredentialFailure, history: &History) -> Failure {
+    let Some(lost) = &history.lost else { return Failure::Credential(failure) };
+    let message = format!("{}; an earlier attempt was sent and lost: {lost}", failure.message);
+    Failure::Credential(CredentialFailure { message, ..failure })
 }
 
 fn settling_answer(attempt: Attempt) -> Result<ItemAnswer, Failure> {
