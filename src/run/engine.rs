@@ -103,6 +103,8 @@ async fn fly(
             let Some(until) = paused else { break };
             sleep_until(until).await;
         }
+        // Others may leave again, too.
+        shared.pushed.notify_one();
     }
 }
 

@@ -247,7 +247,7 @@ impl State {
         if self.queue.is_empty() && self.flights.is_empty() && !self.open && self.backlog() == 0 {
             return Next::Finished;
         }
-        if self.flights.len() >= self.plan.concurrency || self.answers_matter_more() {
+        if self.flights.len() >= self.plan.concurrency || self.answers_matter_more() || self.awaits_token() {
             return Next::Wait(None);
         }
         if matches!(self.batching, Batching::Scouting(_)) && !self.queue.scout_first() {
@@ -272,6 +272,11 @@ impl State {
     fn answers_matter_more(&self) -> bool {
         self.underway > 0
             && (self.suspicion.must_wait(self.underway) || self.batching.must_wait(self.underway))
+    }
+
+    /// Whether something waits for another token. Whatever else is sent would need that one too.
+    fn awaits_token(&self) -> bool {
+        self.flights.values().any(|flight| flight.sent.is_none())
     }
 
     fn send(&mut self, wanted: usize, now: Instant) -> Next {
