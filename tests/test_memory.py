@@ -91,9 +91,9 @@ FULL = """
 """
 
 
-def full(before: str, each: str, after: str) -> str:
+def full(before: str, each: str, after: str, cap: int = 8 * MIB) -> str:
     """A text a little below the cap, with as much of `each` as fits."""
-    return before + each * ((8 * MIB - 1_000) // len(each)) + after
+    return before + each * ((cap - 1_000) // len(each)) + after
 
 
 HOSTILE: dict[str, tuple[int, int, str, str]] = {
@@ -107,8 +107,8 @@ HOSTILE: dict[str, tuple[int, int, str, str]] = {
         "accepted",
     ),
     "something beside": (20, 200, full('{"responses":[],"x":[', '{"a":0},', "0]}"), "unknown"),
-    "an error of empty lists": (1, 400, full('{"error":{"code":"x","z":[', "[],", "0]}}"), "rejected"),
-    "errors in errors": (1, 404, full('{"error":{"innererror":', '{"innererror":', "0}}"), "not_found"),
+    "an error of empty lists": (1, 400, full('{"error":{"code":"x","z":[', "[],", "0]}}", MIB), "rejected"),
+    "errors in errors": (1, 404, full('{"error":{"innererror":', '{"innererror":', "0}}", MIB), "not_found"),
     "a page of empty objects": (0, 200, full('{"value":[', "{},", "{}]}"), "ProtocolError"),
     "an entry of empty lists": (0, 200, full('{"value":[{"id":"x","z":[', "[],", "0]}]}"), "ProtocolError"),
 }
