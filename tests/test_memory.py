@@ -71,6 +71,58 @@ def test_no_answer_takes_more_memory_than_its_cap(faulty: FaultServer, kind: str
     assert told["grown"] < 40 * MIB
 
 
+# Answers that are as large as may be, and made of as many values as go in.
+
+FULL = """
+    import json, sys
+    sys.path.insert(0, sys.argv[1])
+    import memory
+    from entra_reprocess import Client, ReprocessError
+    token, url, count = sys.argv[2], sys.argv[3], int(sys.argv[4])
+    ids = [f"00000000-0000-4000-8000-{n:012x}" for n in range(1, count + 1)]
+    with Client(token, base_url=url, max_retries=0, concurrency=1, batch_size=max(count, 1)) as client:
+        before = memory.start()
+        try:
+            said = str(client.reprocess_many(ids, progress=False)[0].status) if ids else len(list(client.assignments()))
+        except ReprocessError as err:
+            said = type(err).__name__
+        after = memory.peak()
+    print(json.dumps({"grown": after - before, "said": said}))
+"""
+
+
+def full(before: str, each: str, after: str, cap: int = 8 * MIB) -> str:
+    """A text a little below the cap, with as much of `each` as fits."""
+    return before + each * ((cap - 1_000) // len(each)) + after
+
+
+HOSTILE: dict[str, tuple[int, int, str, str]] = {
+    # So many ids, the status, the answer, and what comes of it.
+    "a batch of numbers": (20, 200, full('{"responses":[', "0,", "0]}"), "unknown"),
+    "a batch of empty objects": (20, 200, full('{"responses":[', "{},", "{}]}"), "unknown"),
+    "a part of empty lists": (
+        20,
+        200,
+        full('{"responses":[{"id":"1","status":200,"body":[', "[],", "0]}]}"),
+        "accepted",
+    ),
+    "something beside": (20, 200, full('{"responses":[],"x":[', '{"a":0},', "0]}"), "unknown"),
+    "an error of empty lists": (1, 400, full('{"error":{"code":"x","z":[', "[],", "0]}}", MIB), "rejected"),
+    "errors in errors": (1, 404, full('{"error":{"innererror":', '{"innererror":', "0}}", MIB), "not_found"),
+    "a page of empty objects": (0, 200, full('{"value":[', "{},", "{}]}"), "ProtocolError"),
+    "an entry of empty lists": (0, 200, full('{"value":[{"id":"x","z":[', "[],", "0]}]}"), "ProtocolError"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_answer_of_many_values_takes_little_more_than_its_bytes(faulty: FaultServer, kind: str) -> None:
+    count, status, body, said = HOSTILE[kind]
+    faulty.script(requests=[Fault(status=status, body=body, executed=True)])
+    told = measured(FULL, faulty.url, count)
+    assert told["said"] == said
+    assert told["grown"] < 32 * MIB
+
+
 # Many ids.
 
 MANY = """

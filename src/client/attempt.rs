@@ -1,7 +1,6 @@
 //! One attempt at some assignments: one HTTP exchange, and another one for those whose token had to be renewed.
 
 use reqwest::{Method, Url};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -201,14 +200,15 @@ fn read_plain(action: Action, answer: &Answer) -> Attempt {
             answer.status
         )));
     }
-    let body = if is_success { serde_json::from_slice(&answer.body).ok() } else { None };
-    found(action, item_answer(answer), body.as_ref())
+    let is_read = action == Action::ReadState;
+    let state = if is_read && is_success { listing::state_of(&answer.body) } else { None };
+    found(action, item_answer(answer), state)
 }
 
 /// A success of a read has to hold the state; one of a reprocess holds nothing.
-fn found(action: Action, mut answer: ItemAnswer, body: Option<&Value>) -> Attempt {
+fn found(action: Action, mut answer: ItemAnswer, state: Option<String>) -> Attempt {
     if action == Action::ReadState && (200..300).contains(&answer.status) {
-        answer.found = body.and_then(listing::state_of);
+        answer.found = state;
         if answer.found.is_none() {
             return Attempt::Failed(TransportFailure::protocol("the answer holds no state of an assignment"));
         }
@@ -271,7 +271,7 @@ fn read_part(action: Action, answer: &Answer, part: PartResult) -> Attempt {
                 error: part.error,
                 found: None,
             };
-            found(action, item, part.body.as_ref())
+            found(action, item, part.state)
         }
     }
 }

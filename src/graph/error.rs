@@ -1,7 +1,8 @@
 //! The error body of Graph: `{"error": {"code", "message", "innerError": {...}}}`.
 
-use serde_json::Value;
+use serde::de::MapAccess;
 
+use super::json::{self, Key, Read, Reader, Skip};
 use crate::text::{shorten, shorten_id};
 
 /// How much of a message is kept; it is for people, and a service may send any length.
@@ -27,61 +28,109 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// Read a body's bytes; anything but the documented shape gives an empty result.
     pub fn from_slice(body: &[u8]) -> Self {
-        serde_json::from_slice(body).map(|value| Self::from_value(&value)).unwrap_or_default()
+        json::read(body, Envelope).unwrap_or_default()
     }
 
-    /// Read a parsed body, as the parts of a `$batch` have it.
-    pub fn from_value(body: &Value) -> Self {
-        let Some(error) = body.get("error") else { return Self::default() };
-        let mut read = Self {
-            code: text(error, "code").map(shorten_id),
-            message: text(error, "message").map(shorten_message),
-            ..Self::default()
-        };
-        let mut level = inner(error);
-        for _ in 0..DEPTH_LIMIT {
-            let Some(current) = level else { break };
-            fill(&mut read.code, text(current, "code").map(shorten_id));
-            fill(&mut read.message, text(current, "message").map(shorten_message));
-            fill(&mut read.request_id, text(current, "request-id").map(shorten_id));
-            fill(&mut read.client_request_id, text(current, "client-request-id").map(shorten_id));
-            fill(&mut read.date, text(current, "date").map(shorten_id));
-            level = inner(current);
+    /// What is said further in counts where nothing was said further out.
+    fn or(mut self, inner: Self) -> Self {
+        self.code = self.code.or(inner.code);
+        self.message = self.message.or(inner.message);
+        self.request_id = self.request_id.or(inner.request_id);
+        self.client_request_id = self.client_request_id.or(inner.client_request_id);
+        self.date = self.date.or(inner.date);
+        self
+    }
+}
+
+/// `{"error": ...}`.
+struct Envelope;
+
+impl<'de> Reader<'de> for Envelope {
+    type Out = ErrorBody;
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<ErrorBody, A::Error> {
+        let mut error = ErrorBody::default();
+        while let Some(key) = entries.next_key_seed(Read(Key))? {
+            match key.as_deref() {
+                Some("error") => error = entries.next_value_seed(Read(Level { depth: 0 }))?,
+                _ => entries.next_value_seed(Read(Skip))?,
+            }
         }
-        read
+        Ok(error)
     }
 }
 
-/// The nested object: the error page spells it both ways, so both are read.
-fn inner(error: &Value) -> Option<&Value> {
-    error.get("innerError").or_else(|| error.get("innererror"))
+/// The error itself, or one inside another.
+pub(super) struct Level {
+    /// The outermost is 0. It has no ids of its own.
+    pub depth: usize,
 }
 
-fn text<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
-    object.get(key).and_then(Value::as_str)
+impl<'de> Reader<'de> for Level {
+    type Out = ErrorBody;
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<ErrorBody, A::Error> {
+        let is_inner = self.depth > 0;
+        let mut own = ErrorBody::default();
+        // The error page spells it both ways, so both are read; the first way comes first.
+        let (mut inner, mut other) = (None, None);
+        while let Some(key) = entries.next_key_seed(Read(Key))? {
+            // A key that comes twice counts as it came last.
+            match key.as_deref() {
+                Some("code") => own.code = entries.next_value_seed(Read(Shortened(shorten_id)))?,
+                Some("message") => own.message = entries.next_value_seed(Read(Shortened(shorten_message)))?,
+                Some("request-id") if is_inner => {
+                    own.request_id = entries.next_value_seed(Read(Shortened(shorten_id)))?;
+                }
+                Some("client-request-id") if is_inner => {
+                    own.client_request_id = entries.next_value_seed(Read(Shortened(shorten_id)))?;
+                }
+                Some("date") if is_inner => {
+                    own.date = entries.next_value_seed(Read(Shortened(shorten_id)))?;
+                }
+                Some("innerError") if self.depth < DEPTH_LIMIT => {
+                    inner = Some(entries.next_value_seed(Read(Level { depth: self.depth + 1 }))?);
+                }
+                Some("innererror") if self.depth < DEPTH_LIMIT => {
+                    other = Some(entries.next_value_seed(Read(Level { depth: self.depth + 1 }))?);
+                }
+                _ => entries.next_value_seed(Read(Skip))?,
+            }
+        }
+        Ok(own.or(inner.or(other).unwrap_or_default()))
+    }
+}
+
+/// A text as it is kept.
+struct Shortened(fn(&str) -> String);
+
+impl Reader<'_> for Shortened {
+    type Out = Option<String>;
+
+    fn text(self, text: &str) -> Option<String> {
+        Some(self.0(text))
+    }
 }
 
 fn shorten_message(message: &str) -> String {
     shorten(message, MESSAGE_LIMIT)
 }
 
-fn fill(slot: &mut Option<String>, value: Option<String>) {
-    if slot.is_none() {
-        *slot = value;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn read(body: &Value) -> ErrorBody {
+        ErrorBody::from_slice(body.to_string().as_bytes())
+    }
 
     #[test]
     fn both_spellings_and_nesting_are_read() {
         for key in ["innerError", "innererror"] {
             let body = json!({"error": {"code": "UnAuthorized", "message": "no", key: {
                 "date": "2025-02-13T10:17:05", "request-id": "r", "client-request-id": "c"}}});
-            let read = ErrorBody::from_value(&body);
+            let read = read(&body);
             assert_eq!(read.code.as_deref(), Some("UnAuthorized"));
             assert_eq!(read.message.as_deref(), Some("no"));
             assert_eq!(read.request_id.as_deref(), Some("r"));
@@ -90,9 +139,36 @@ mod tests {
         }
         let nested = json!({"error": {"code": "", "message": "m", "innerError": {"code": "429",
             "innererror": {"request-id": "deep"}}}});
-        let read = ErrorBody::from_value(&nested);
+        let read = read(&nested);
         assert_eq!(read.code.as_deref(), Some(""), "an empty code is a code");
         assert_eq!(read.request_id.as_deref(), Some("deep"));
+    }
+
+    #[test]
+    fn of_two_spellings_one_counts_and_of_two_keys_the_last() {
+        for (body, code, request_id) in [
+            (r#"{"error": {"innererror": {"code": "b"}, "innerError": {"code": "a"}}}"#, Some("a"), None),
+            (r#"{"error": {"innerError": {"code": "a"}, "innererror": {"code": "b"}}}"#, Some("a"), None),
+            (r#"{"error": {"innerError": null, "innererror": {"code": "b"}}}"#, None, None),
+            (r#"{"error": {"code": "a", "code": "b"}}"#, Some("b"), None),
+            (r#"{"error": {"code": "a", "code": 5}}"#, None, None),
+            (r#"{"error": {"code": "a"}, "error": {"code": "b"}}"#, Some("b"), None),
+            (r#"{"error": {"request-id": "out", "innerError": {"request-id": "in"}}}"#, None, Some("in")),
+        ] {
+            let read = ErrorBody::from_slice(body.as_bytes());
+            assert_eq!((read.code.as_deref(), read.request_id.as_deref()), (code, request_id), "{body}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_followed_so_far() {
+        let nested = |levels: usize| {
+            (0..levels).fold(json!({"request-id": "deep"}), |inner, _| json!({"innerError": inner}))
+        };
+        for (levels, found) in [(DEPTH_LIMIT, Some("deep")), (DEPTH_LIMIT + 1, None)] {
+            let body = json!({"error": nested(levels)});
+            assert_eq!(read(&body).request_id.as_deref(), found, "{levels}");
+        }
     }
 
     #[test]
@@ -114,6 +190,6 @@ mod tests {
     #[test]
     fn a_long_message_is_cut() {
         let body = json!({"error": {"code": "x", "message": "ä".repeat(100_000)}});
-        assert_eq!(ErrorBody::from_value(&body).message.unwrap().chars().count(), MESSAGE_LIMIT + 1);
+        assert_eq!(read(&body).message.unwrap().chars().count(), MESSAGE_LIMIT + 1);
     }
 }

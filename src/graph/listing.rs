@@ -1,12 +1,22 @@
 //! Lists: the URL that asks for one, what a page says, and where the next page may be.
 
+use std::cell::Cell;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
-use serde_json::Value;
+use serde::de::{MapAccess, SeqAccess};
 use uuid::Uuid;
 
 use super::cloud::ApiVersion;
 use super::endpoint::Endpoint;
+use super::json::{self, Key, Read, Reader, Skip, Text};
+
+/// A page with more values in it than that, however nested, is none of Graph's: pages have some hundred entries, by
+/// `$top` 999 at the most where a service allows that (<https://learn.microsoft.com/graph/paging>), and each of ours some
+/// dozens of values. Python makes an object of each.
+const MAX_VALUES: usize = 100_000;
+/// A state is a word.
+const LONGEST_STATE: usize = 200;
 
 /// All but what RFC 3986 leaves unreserved. A space becomes `%20`, never `+`.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -105,9 +115,58 @@ pub fn state_name(text: &str) -> String {
 }
 
 /// The state in an assignment: `state` on v1.0, `assignmentState` on beta.
-pub fn state_of(assignment: &Value) -> Option<String> {
-    let state = assignment.get("state").or_else(|| assignment.get("assignmentState"))?;
-    state.as_str().map(state_name)
+pub fn state_of(assignment: &[u8]) -> Option<String> {
+    json::read(assignment, Assignment)?
+}
+
+struct Assignment;
+
+impl<'de> Reader<'de> for Assignment {
+    type Out = Option<String>;
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<String>, A::Error> {
+        let mut states = States::default();
+        while let Some(key) = entries.next_key_seed(Read(Key))? {
+            match key.as_deref() {
+                Some(key) if states.has(key) => states.take(key, entries.next_value_seed(Read(State))?),
+                _ => entries.next_value_seed(Read(Skip))?,
+            }
+        }
+        Ok(states.name())
+    }
+}
+
+/// The text of a state; any kind but a text is none.
+pub(super) struct State;
+
+impl Reader<'_> for State {
+    type Out = Option<String>;
+
+    fn text(self, text: &str) -> Option<String> {
+        Text(LONGEST_STATE).text(text)
+    }
+}
+
+/// What the two names of a state stood for; the one of v1.0 comes first if it is there, whatever stands under it.
+#[derive(Default)]
+pub(super) struct States([Option<Option<String>>; 2]);
+
+impl States {
+    const NAMES: [&str; 2] = ["state", "assignmentState"];
+
+    pub fn has(&self, key: &str) -> bool {
+        Self::NAMES.contains(&key)
+    }
+
+    pub fn take(&mut self, key: &str, value: Option<String>) {
+        if let Some((_, slot)) = Self::NAMES.iter().zip(&mut self.0).find(|(name, _)| **name == key) {
+            *slot = Some(value);
+        }
+    }
+
+    pub fn name(self) -> Option<String> {
+        self.0.into_iter().flatten().next().flatten().map(|state| state_name(&state))
+    }
 }
 
 /// What a page says of itself.
@@ -122,18 +181,163 @@ pub struct Page {
 impl Page {
     /// Read it.
     pub fn read(page: &[u8]) -> Result<Self, &'static str> {
-        let page: Value = serde_json::from_slice(page).map_err(|_| "the page is not JSON")?;
-        let items = page
-            .get("value")
-            .and_then(Value::as_array)
-            .filter(|items| items.iter().all(Value::is_object))
-            .ok_or("the page has no list of objects")?;
-        let next_link = match page.get("@odata.nextLink") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(link)) => Some(link.clone()),
-            Some(_) => return Err("the link to the next page is no text"),
+        let count = Cell::new(0);
+        let Parts { values, link } = json::read(page, ReadPage(&count)).ok_or("the page is not JSON")?;
+        if count.get() > MAX_VALUES {
+            return Err("the page holds more than any of Graph");
+        }
+        let is_empty = match values {
+            Values::Objects { are_none } => are_none,
+            Values::Other => return Err("the page has no list of objects"),
         };
-        Ok(Self { is_empty: items.is_empty(), next_link })
+        let next_link = match link {
+            Link::None => None,
+            Link::To(link) => Some(link),
+            Link::Other => return Err("the link to the next page is no text"),
+        };
+        Ok(Self { is_empty, next_link })
+    }
+}
+
+/// What a page is made of.
+#[derive(Default)]
+struct Parts {
+    values: Values,
+    link: Link,
+}
+
+/// Its list.
+#[derive(Default)]
+enum Values {
+    /// Objects and nothing else.
+    Objects {
+        /// There is none.
+        are_none: bool,
+    },
+    /// Something else is in it, or it is no list.
+    #[default]
+    Other,
+}
+
+/// Where it leads.
+#[derive(Default)]
+enum Link {
+    #[default]
+    None,
+    To(String),
+    Other,
+}
+
+struct ReadPage<'a>(&'a Cell<usize>);
+
+impl<'de> Reader<'de> for ReadPage<'_> {
+    type Out = Parts;
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Parts, A::Error> {
+        let mut page = Parts::default();
+        while let Some(key) = entries.next_key_seed(Read(Key))? {
+            match key.as_deref() {
+                Some("value") => page.values = entries.next_value_seed(Read(ReadValues(self.0)))?,
+                Some("@odata.nextLink") => page.link = entries.next_value_seed(Read(ReadLink))?.0,
+                _ => entries.next_value_seed(Read(Count(self.0)))?,
+            }
+        }
+        Ok(page)
+    }
+}
+
+struct ReadValues<'a>(&'a Cell<usize>);
+
+impl<'de> Reader<'de> for ReadValues<'_> {
+    type Out = Values;
+
+    fn list<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Values, A::Error> {
+        let mut values = Values::Objects { are_none: true };
+        while let Some(is_object) = entries.next_element_seed(Read(IsObject(self.0)))? {
+            values = match values {
+                Values::Objects { .. } if is_object => Values::Objects { are_none: false },
+                _ => Values::Other,
+            };
+        }
+        Ok(values)
+    }
+}
+
+struct IsObject<'a>(&'a Cell<usize>);
+
+impl<'de> Reader<'de> for IsObject<'_> {
+    type Out = bool;
+
+    fn object<A: MapAccess<'de>>(self, entries: A) -> Result<bool, A::Error> {
+        Count(self.0).object(entries)?;
+        Ok(true)
+    }
+}
+
+/// Passes over a value, and counts it and what is in it.
+struct Count<'a>(&'a Cell<usize>);
+
+impl Count<'_> {
+    fn one(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+impl<'de> Reader<'de> for Count<'_> {
+    type Out = ();
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        self.one();
+        while entries.next_key_seed(Read(Skip))?.is_some() {
+            entries.next_value_seed(Read(Count(self.0)))?;
+        }
+        Ok(())
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        self.one();
+        while entries.next_element_seed(Read(Count(self.0)))?.is_some() {}
+        Ok(())
+    }
+
+    fn text(self, _: &str) {
+        self.one();
+    }
+
+    fn number(self, _: serde_json::Number) {
+        self.one();
+    }
+
+    fn boolean(self) {
+        self.one();
+    }
+
+    fn null(self) {
+        self.one();
+    }
+}
+
+/// A link; null is none.
+struct ReadLink;
+
+/// What is no text and not null is no link.
+struct ReadAsLink(Link);
+
+impl Default for ReadAsLink {
+    fn default() -> Self {
+        Self(Link::Other)
+    }
+}
+
+impl Reader<'_> for ReadLink {
+    type Out = ReadAsLink;
+
+    fn text(self, text: &str) -> ReadAsLink {
+        ReadAsLink(Link::To(text.to_owned()))
+    }
+
+    fn null(self) -> ReadAsLink {
+        ReadAsLink(Link::None)
     }
 }
 
@@ -158,7 +362,7 @@ pub fn follow(endpoint: &Endpoint, link: &str) -> Result<Url, &'static str> {
 mod tests {
     use super::*;
     use crate::graph::cloud::Cloud;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn endpoint(version: ApiVersion) -> Endpoint {
         Endpoint::new(Cloud::Global, None, version).unwrap()
@@ -252,17 +456,29 @@ mod tests {
             assert!(read(bad.clone()).is_err(), "{bad}");
         }
         assert!(Page::read(b"<html>").is_err());
+        // Wherever they stand, and what they are.
+        for value in [json!({}), json!([]), json!(0), json!(0.5), json!(true), json!(null), json!("x")] {
+            let page = |count: usize| json!({"value": [{"a": vec![value.clone(); count]}]});
+            // The object and the list count, too.
+            assert_eq!(read(page(MAX_VALUES - 2)), Ok(None), "{value}");
+            assert!(read(page(MAX_VALUES - 1)).is_err(), "{value}");
+        }
+        assert!(read(json!({"value": vec![json!({}); MAX_VALUES + 1]})).is_err());
+        assert!(read(json!({"value": [], "other": vec![0; MAX_VALUES]})).is_err());
     }
 
     #[test]
     fn states_have_one_spelling() {
-        assert_eq!(state_of(&json!({"state": "delivered"})).as_deref(), Some("delivered"));
+        let state_of = |assignment: Value| state_of(assignment.to_string().as_bytes());
+        assert_eq!(state_of(json!({"state": "delivered"})).as_deref(), Some("delivered"));
         assert_eq!(
-            state_of(&json!({"assignmentState": "PartiallyDelivered"})).as_deref(),
+            state_of(json!({"assignmentState": "PartiallyDelivered"})).as_deref(),
             Some("partiallyDelivered")
         );
-        assert_eq!(state_of(&json!({"assignmentState": "SomethingNew"})).as_deref(), Some("SomethingNew"));
-        assert_eq!(state_of(&json!({"id": "x"})), None);
+        assert_eq!(state_of(json!({"assignmentState": "SomethingNew"})).as_deref(), Some("SomethingNew"));
+        assert_eq!(state_of(json!({"id": "x"})), None);
+        assert_eq!(state_of(json!({"assignmentState": "delivered", "state": 5})), None);
+        assert_eq!(state_of(json!("delivered")), None);
     }
 
     proptest::proptest! {

@@ -6,5 +6,6 @@ pub mod challenge;
 pub mod cloud;
 pub mod endpoint;
 pub mod error;
+pub(crate) mod json;
 pub mod listing;
 pub mod retry_after;

@@ -31,7 +31,10 @@ use pool::Pool;
 use sent::Sent;
 
 /// The largest answer that is read. A full batch answer is some tens of kilobytes.
-const MAX_ANSWER: usize = 8 * 1024 * 1024;
+const MAX_ANSWER: usize = 8 * MIB;
+/// The largest that is read of one that is no success. What Graph says in it has a kilobyte or two.
+const MAX_REFUSAL: usize = MIB;
+const MIB: usize = 1024 * 1024;
 /// Codings in use (<https://www.iana.org/assignments/http-parameters>).
 const CODINGS: [&str; 6] = ["br", "compress", "deflate", "gzip", "x-gzip", "zstd"];
 
@@ -197,18 +200,17 @@ impl Transport {
                 shown.map_or("a coding of its own".to_owned(), |known| format!("the coding {known:?}")),
             )));
         }
+        let most = if response.status().is_success() { MAX_ANSWER } else { MAX_REFUSAL };
         let too_large = || {
-            TransportFailure::protocol(format!(
-                "{} sent an answer larger than {} MiB",
-                self.host,
-                MAX_ANSWER / 1024 / 1024
-            ))
+            TransportFailure::protocol(format!("{} sent an answer larger than {} MiB", self.host, most / MIB))
         };
-        if response.content_length().is_some_and(|length| length > MAX_ANSWER as u64) {
-            return Err(too_large());
+        if let Some(length) = response.content_length() {
+            let length = usize::try_from(length).ok().filter(|length| *length <= most);
+            // Not more than that, where growing would double it. What is never written to takes no memory.
+            answer.body.reserve_exact(length.ok_or_else(too_large)?);
         }
         while let Some(chunk) = response.chunk().await.map_err(|err| self.explain(err))? {
-            if answer.body.len() + chunk.len() > MAX_ANSWER {
+            if answer.body.len() + chunk.len() > most {
                 return Err(too_large());
             }
             answer.body.extend_from_slice(&chunk);

@@ -1,0 +1,428 @@
+//! What the answer to a `$batch` says about each part (<https://learn.microsoft.com/graph/json-batching>).
+
+use std::collections::HashMap;
+
+use serde::de::{MapAccess, SeqAccess};
+
+use crate::graph::error::{ErrorBody, Level};
+use crate::graph::json::{self, Key, Read, Reader, Scalar, ScalarValue, Skip};
+use crate::graph::listing::{State, States};
+use crate::text::shorten_id;
+
+/// More answers than that are none to a batch of ours, even if it answers each part many times.
+const MAX_RESPONSES: usize = 1_000;
+/// Our ids have two digits.
+const LONGEST_ID: usize = 16;
+/// A header of a part that is longer is taken for none. Claims challenges have some kilobytes.
+const LONGEST_HEADER: usize = 64 * 1024;
+
+/// One part's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartAnswer {
+    /// HTTP status of the part.
+    pub status: u16,
+    /// The part's `Retry-After`, as sent.
+    pub retry_after: Option<String>,
+    /// The part's own `request-id`, from its headers or its error body.
+    pub request_id: Option<String>,
+    /// The part's `WWW-Authenticate`, as sent.
+    pub challenge: Option<String>,
+    /// The error body, empty for a success.
+    pub error: ErrorBody,
+    /// The state that the body of a success names; a reprocess has none.
+    pub state: Option<String>,
+}
+
+/// What a batch answer says about one part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartResult {
+    /// One answer, or several that agree.
+    Answered(Box<PartAnswer>),
+    /// No usable answer; the text says why.
+    Unanswered(&'static str),
+}
+
+/// A batch answer that can't be read at all: not JSON, or not of the documented shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is no batch response: {0}")]
+pub struct Malformed(&'static str);
+
+/// What a batch answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchAnswer {
+    /// One for each part, in the order in which they were asked.
+    pub parts: Vec<PartResult>,
+    /// Whether there was an answer for an id that was not asked.
+    pub has_stranger: bool,
+}
+
+/// What came back for `parts` parts.
+///
+/// Answers may come in any order and are matched by id, which Graph compares without case.
+/// An answer for an id that was not asked says nothing about ours and is passed over.
+pub fn read(answer: &[u8], parts: usize) -> Result<BatchAnswer, Malformed> {
+    match json::read(answer, Answer { parts }) {
+        None => Err(Malformed("it is not JSON")),
+        Some(None) => Err(Malformed("it has no list of responses")),
+        Some(Some(list)) if list.count > MAX_RESPONSES => {
+            Err(Malformed("it has far more responses than a batch has parts"))
+        }
+        Some(Some(mut list)) => {
+            let parts = (0..parts)
+                .map(|place| {
+                    let found = list.found.remove(&place);
+                    found.unwrap_or(PartResult::Unanswered("the batch answer left it out"))
+                })
+                .collect();
+            Ok(BatchAnswer { parts, has_stranger: list.has_stranger })
+        }
+    }
+}
+
+/// The whole answer.
+struct Answer {
+    parts: usize,
+}
+
+impl<'de> Reader<'de> for Answer {
+    type Out = Option<List>;
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<List>, A::Error> {
+        let mut list = None;
+        while let Some(key) = entries.next_key_seed(Read(Key))? {
+            match key.as_deref() {
+                Some("responses") => list = entries.next_value_seed(Read(Responses { parts: self.parts }))?,
+                _ => entries.next_value_seed(Read(Skip))?,
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// The answers, as far as they were read.
+#[derive(Default)]
+struct List {
+    found: HashMap<usize, PartResult>,
+    has_stranger: bool,
+    count: usize,
+}
+
+struct Responses {
+    parts: usize,
+}
+
+impl<'de> Reader<'de> for Responses {
+    type Out = Option<List>;
+
+    fn list<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Option<List>, A::Error> {
+        let mut list = List::default();
+        while list.count <= MAX_RESPONSES {
+            let Some(response) = entries.next_element_seed(Read(Response))? else {
+                return Ok(Some(list));
+            };
+            list.count += 1;
+            match response.filter(|(place, _)| *place < self.parts) {
+                Some((place, read)) => {
+                    let first = list.found.entry(place);
+                    first.and_modify(|first| *first = reconcile(first, &read)).or_insert(read);
+                }
+                None => list.has_stranger = true,
+            }
+        }
+        Skip.list(entries)?;
+        Ok(Some(list))
+    }
+}
+
+/// One answer: the place that its id stands for, and what it says; nothing without an id that could be ours.
+struct Response;
+
+impl<'de> Reader<'de> for Response {
+    type Out = Option<(usize, PartResult)>;
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Out, A::Error> {
+        let (mut id, mut status) = (ScalarValue::Neither, ScalarValue::Neither);
+        let (mut headers, mut body) = (Headers::default(), Body::default());
+        while let Some(key) = entries.next_key_seed(Read(Key))? {
+            match key.as_deref() {
+                Some("id") => id = entries.next_value_seed(Read(Scalar(LONGEST_ID)))?,
+                Some("status") => status = entries.next_value_seed(Read(Scalar(0)))?,
+                Some("headers") => headers = entries.next_value_seed(Read(ReadHeaders))?,
+                Some("body") => body = entries.next_value_seed(Read(ReadBody))?,
+                _ => entries.next_value_seed(Read(Skip))?,
+            }
+        }
+        Ok(place(&id).map(|place| (place, part(&status, headers, body))))
+    }
+}
+
+/// The place that an answer's id stands for. Our ids are digits, so case cannot matter.
+fn place(id: &ScalarValue) -> Option<usize> {
+    let number: usize = match id {
+        // `+1` and `01` are numbers too, and not our ids.
+        ScalarValue::Text(id) => id.parse().ok().filter(|number: &usize| number.to_string() == *id)?,
+        ScalarValue::Number(id) => usize::try_from(id.as_u64()?).ok()?,
+        ScalarValue::Neither => return None,
+    };
+    number.checked_sub(1)
+}
+
+fn part(status: &ScalarValue, headers: Headers, body: Body) -> PartResult {
+    let status = match status {
+        ScalarValue::Number(status) => status.as_u64().and_then(|status| u16::try_from(status).ok()),
+        _ => None,
+    };
+    // An interim status (1XX) is not yet an answer.
+    let Some(status) = status.filter(|status| (200..600).contains(status)) else {
+        return PartResult::Unanswered("its part of the batch answer has no HTTP status");
+    };
+    let (error, state) = if status >= 300 { (body.error, None) } else { (ErrorBody::default(), body.state) };
+    PartResult::Answered(Box::new(PartAnswer {
+        status,
+        retry_after: headers.retry_after.text(),
+        request_id: headers.request_id.text().map(|id| shorten_id(&id)).or_else(|| error.request_id.clone()),
+        challenge: headers.challenge.text(),
+        error,
+        state,
+    }))
+}
+
+/// The headers of a part that matter.
+#[derive(Default)]
+struct Headers {
+    retry_after: Header,
+    request_id: Header,
+    challenge: Header,
+}
+
+/// A header under the spelling that comes first in the alphabet; names come in either case inside a batch.
+#[derive(Default)]
+struct Header(Option<(String, ScalarValue)>);
+
+impl Header {
+    fn found(&mut self, name: String, value: ScalarValue) {
+        if self.0.as_ref().is_none_or(|(known, _)| name <= *known) {
+            self.0 = Some((name, value));
+        }
+    }
+
+    /// A number is let through as its text.
+    fn text(self) -> Option<String> {
+        match self.0?.1 {
+            ScalarValue::Text(text) => Some(text),
+            ScalarValue::Number(number) => Some(number.to_string()),
+            ScalarValue::Neither => None,
+        }
+    }
+}
+
+struct ReadHeaders;
+
+impl<'de> Reader<'de> for ReadHeaders {
+    type Out = Headers;
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Headers, A::Error> {
+        let mut headers = Headers::default();
+        while let Some(key) = entries.next_key_seed(Read(Key))? {
+            let wanted = key.as_deref().and_then(|key| {
+                [
+                    ("retry-after", &mut headers.retry_after),
+                    ("request-id", &mut headers.request_id),
+                    ("www-authenticate", &mut headers.challenge),
+                ]
+                .into_iter()
+                .find_map(|(name, header)| key.eq_ignore_ascii_case(name).then_some(header))
+            });
+            match (wanted, key) {
+                (Some(header), Some(key)) => {
+                    header.found(key, entries.next_value_seed(Read(Scalar(LONGEST_HEADER)))?);
+                }
+                _ => entries.next_value_seed(Read(Skip))?,
+            }
+        }
+        Ok(headers)
+    }
+}
+
+/// What the body of a part may say, whichever status it has; the status may come after it.
+#[derive(Default)]
+struct Body {
+    error: ErrorBody,
+    state: Option<String>,
+}
+
+struct ReadBody;
+
+impl<'de> Reader<'de> for ReadBody {
+    type Out = Body;
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Body, A::Error> {
+        let (mut error, mut states) = (ErrorBody::default(), States::default());
+        while let Some(key) = entries.next_key_seed(Read(Key))? {
+            match key.as_deref() {
+                Some("error") => error = entries.next_value_seed(Read(Level { depth: 0 }))?,
+                Some(key) if states.has(key) => states.take(key, entries.next_value_seed(Read(State))?),
+                _ => entries.next_value_seed(Read(Skip))?,
+            }
+        }
+        Ok(Body { error, state: states.name() })
+    }
+}
+
+fn reconcile(first: &PartResult, second: &PartResult) -> PartResult {
+    match (first, second) {
+        // Of two that agree, the one that names a wait says more.
+        (PartResult::Answered(a), PartResult::Answered(b)) if a.status == b.status => {
+            if a.retry_after.is_none() { second.clone() } else { first.clone() }
+        }
+        _ => PartResult::Unanswered("the batch answer contradicts itself about it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn statuses(answer: &Value, parts: usize) -> Vec<Option<u16>> {
+        read(answer.to_string().as_bytes(), parts)
+            .unwrap()
+            .parts
+            .into_iter()
+            .map(|part| match part {
+                PartResult::Answered(answer) => Some(answer.status),
+                PartResult::Unanswered(_) => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn answers_are_matched_by_id_in_any_order() {
+        let answer = json!({"responses": [
+            {"id": "3", "status": 404, "body": {"error": {"code": "x", "message": "y"}}},
+            {"id": "1", "status": 202},
+            {"id": "2", "status": 202, "body": null}]});
+        assert_eq!(statuses(&answer, 3), [Some(202), Some(202), Some(404)]);
+    }
+
+    #[test]
+    fn missing_doubled_and_strange_answers_settle_nothing_wrong() {
+        let answer = json!({"responses": [
+            {"id": "1", "status": 202}, {"id": "1", "status": 404},
+            {"id": "2", "status": 202}, {"id": "2", "status": 202},
+            {"id": "4", "status": "202"}]});
+        assert_eq!(statuses(&answer, 4), [None, Some(202), None, None]);
+        assert!(!read(answer.to_string().as_bytes(), 4).unwrap().has_stranger);
+        for stranger in
+            [json!({"id": "0"}), json!({"id": "9"}), json!({"id": "x"}), json!({"status": 202}), json!(7)]
+        {
+            let answer = json!({"responses": [{"id": "1", "status": 202}, stranger]});
+            assert_eq!(statuses(&answer, 1), [Some(202)]);
+            assert!(read(answer.to_string().as_bytes(), 1).unwrap().has_stranger);
+        }
+        let thrice = json!({"responses": [
+            {"id": "1", "status": 202}, {"id": "1", "status": 404}, {"id": "1", "status": 202}]});
+        assert_eq!(statuses(&thrice, 1), [None], "a contradiction is not mended by a third answer");
+    }
+
+    #[test]
+    fn of_two_answers_that_agree_the_wait_is_kept() {
+        let (waits, silent) = (
+            json!({"id": "1", "status": 429, "headers": {"Retry-After": "7"}}),
+            json!({"id": "1", "status": 429}),
+        );
+        for responses in [[&waits, &silent], [&silent, &waits]] {
+            let answer = json!({"responses": responses}).to_string();
+            let parts = read(answer.as_bytes(), 1).unwrap().parts;
+            let PartResult::Answered(part) = &parts[0] else { panic!("answered") };
+            assert_eq!(part.retry_after.as_deref(), Some("7"));
+        }
+    }
+
+    #[test]
+    fn part_headers_are_read_without_case() {
+        for name in ["Retry-After", "retry-after", "RETRY-AFTER"] {
+            let answer =
+                json!({"responses": [{"id": "1", "status": 429, "headers": {name: "7", "Request-Id": "r"}}]});
+            let parts = read(answer.to_string().as_bytes(), 1).unwrap().parts;
+            let PartResult::Answered(part) = &parts[0] else { panic!("answered") };
+            assert_eq!(part.retry_after.as_deref(), Some("7"));
+            assert_eq!(part.request_id.as_deref(), Some("r"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_batch_answer_is_said_to_be_none() {
+        for answer in
+            ["", "<html>", "[]", "null", "{}", "{\"responses\": {}}", "{\"responses\": [{\"id\": \"1\""]
+        {
+            assert!(read(answer.as_bytes(), 1).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_ids_and_final_statuses_count() {
+        for id in ["+1", "01", " 1", "1 ", "1.0", "-1", "0", ""] {
+            let answer = json!({"responses": [{"id": id, "status": 202}]});
+            assert_eq!(statuses(&answer, 1), [None], "{id:?}");
+        }
+        for status in [0, 99, 100, 103, 199, 600, 99_999] {
+            let answer = json!({"responses": [{"id": "1", "status": status}]});
+            assert_eq!(statuses(&answer, 1), [None], "{status}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_answers_is_none_of_ours() {
+        let answer = |count: usize| {
+            let responses: Vec<_> = (0..count).map(|_| json!({"id": "1", "status": 202})).collect();
+            json!({"responses": responses}).to_string()
+        };
+        assert!(read(answer(MAX_RESPONSES).as_bytes(), 1).is_ok());
+        let refused = read(answer(MAX_RESPONSES + 1).as_bytes(), 1).unwrap_err();
+        assert!(refused.to_string().contains("far more responses"), "{refused}");
+    }
+
+    #[test]
+    fn the_order_of_the_keys_does_not_matter() {
+        let part = |text: &str| {
+            let answer = format!("{{\"responses\": [{text}]}}");
+            read(answer.as_bytes(), 1).unwrap().parts.remove(0)
+        };
+        let one = part(
+            r#"{"id": "1", "status": 404, "headers": {"Retry-After": 7}, "body": {"error": {"code": "x"}, "state": "y"}}"#,
+        );
+        let other = part(
+            r#"{"body": {"state": "y", "error": {"code": "x"}}, "headers": {"Retry-After": 7}, "status": 404, "id": 1}"#,
+        );
+        assert_eq!(one, other);
+        let PartResult::Answered(one) = one else { panic!("answered") };
+        assert_eq!((one.error.code.as_deref(), one.state.as_deref()), (Some("x"), None));
+        assert_eq!(one.retry_after.as_deref(), Some("7"));
+        let read =
+            part(r#"{"body": {"assignmentState": "Delivered", "state": null}, "status": 200, "id": 1}"#);
+        let PartResult::Answered(read) = read else { panic!("answered") };
+        assert_eq!(read.state, None, "a state that is there and no text hides the other");
+        let read = part(r#"{"body": {"assignmentState": "Delivered"}, "status": 200, "id": 1}"#);
+        let PartResult::Answered(read) = read else { panic!("answered") };
+        assert_eq!(read.state.as_deref(), Some("delivered"));
+    }
+
+    #[test]
+    fn of_keys_that_come_twice_the_last_counts() {
+        let answer = br#"{"responses": [{"id": "1", "status": 500}],
+            "responses": [{"id": "2", "status": 400, "id": "1", "status": 202}]}"#;
+        let PartResult::Answered(part) = read(answer, 1).unwrap().parts.remove(0) else { panic!("answered") };
+        assert_eq!(part.status, 202);
+        assert!(read(br#"{"responses": [], "responses": 5}"#, 1).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_cut_answer_is_never_half_believed(cut in 0_usize..200) {
+            let whole = json!({"responses": [{"id": "1", "status": 202, "headers": {"a": "b"}}, {"id": "2", "status": 202}]}).to_string();
+            let cut = cut.min(whole.len() - 1);
+            proptest::prop_assert!(read(&whole.as_bytes()[..cut], 2).is_err());
+        }
+    }
+}
