@@ -11,6 +11,7 @@ import pytest
 from entra_reprocess import Client, TransportError
 
 from .faults import HTML, Fault, FaultServer, Listener, assignment_ids, fail, html, redirect, reset
+from .foreign import Answer, Foreign, Request
 from .held import CANARY, WAYS, hold
 
 pytestmark = pytest.mark.usefixtures("nothing_leaks")
@@ -51,6 +52,23 @@ def test_parts_that_are_answered_twice(faulty: FaultServer, second: int | None) 
 def test_strangers_change_nothing(faulty: FaultServer, way: str) -> None:
     faulty.script(requests=[Fault(stranger=3), Fault(stranger=1, drop=2)])
     assert hold(faulty, assignment_ids(60), way=way, max_wait=0.1).counts == {"accepted": 60}
+
+
+@A_STRANGER
+def test_the_answer_to_the_batch_before_is_none_to_this_one() -> None:
+    """As where something on the way answers twice, and each request finds the answer to the last one."""
+    before: list[Any] = []
+
+    def late(request: Request) -> Answer | None:
+        ids = [part["id"] for part in json.loads(request.body)["requests"]]
+        before.append({"responses": [{"id": each, "status": 202} for each in ids]})
+        return Answer(200, before[-2]) if len(before) > 1 else None
+
+    ids = assignment_ids(60)
+    with Foreign(lambda _: Answer(202), late) as graph:
+        client = Client("token", base_url=graph.url, concurrency=1, max_retries=0)
+        counts = client.reprocess_many(ids).counts
+    assert (counts["accepted"], counts["unknown"]) == (20, 40)
 
 
 @pytest.mark.parametrize("part_ids", [None, "number", "upper"])

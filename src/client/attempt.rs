@@ -1,7 +1,9 @@
 //! One attempt at some assignments: one HTTP exchange, and another one for those whose token had to be renewed.
 
 use reqwest::{Method, Url};
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -128,10 +130,11 @@ impl Client {
         // A new GUID with each request (https://learn.microsoft.com/graph/best-practices-concept).
         let client_request_id = Uuid::new_v4();
         let endpoint = &self.options.endpoint;
+        let first = self.parts.fetch_add(ids.len(), Ordering::Relaxed) + 1;
         let (method, url, body) = match ids {
             [id] if alone => (method_of(action), endpoint.action(action, *id), None),
             _ => {
-                let body = batch::request_body(endpoint.version(), action, ids);
+                let body = batch::request_body(endpoint.version(), action, ids, first);
                 (Method::POST, endpoint.batch(), Some(body))
             }
         };
@@ -145,7 +148,7 @@ impl Client {
             Err(failure) => vec![Attempt::Failed(failure); ids.len()],
             Ok(answer) if batched => {
                 let results;
-                (results, has_stranger) = read_batch(action, &answer, ids.len());
+                (results, has_stranger) = read_batch(action, &answer, first..first + ids.len());
                 results
             }
             Ok(answer) => vec![read_plain(action, &answer)],
@@ -239,9 +242,10 @@ fn wait(answer: &Answer, value: Option<&str>) -> Option<Duration> {
 }
 
 /// One result for each part, and whether there was an answer that nobody had asked for.
-fn read_batch(action: Action, answer: &Answer, parts: usize) -> (Vec<Attempt>, bool) {
+fn read_batch(action: Action, answer: &Answer, numbers: Range<usize>) -> (Vec<Attempt>, bool) {
+    let parts = numbers.len();
     let for_all = match answer.status {
-        200..=299 => match batch::read(&answer.body, parts) {
+        200..=299 => match batch::read(&answer.body, numbers) {
             Ok(read) => {
                 let results = read.parts.into_iter().map(|part| read_part(action, answer, part)).collect();
                 return (results, read.has_stranger);

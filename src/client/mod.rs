@@ -6,6 +6,7 @@ mod one;
 mod renewal;
 mod slot;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -71,6 +72,8 @@ pub struct Client {
     tokens: TokenCache,
     /// Writes and reads have quotas of their own.
     gates: [Arc<Mutex<Gate>>; 2],
+    /// How many parts of batches were sent.
+    parts: AtomicUsize,
     closed: watch::Sender<bool>,
 }
 
@@ -87,7 +90,14 @@ impl Client {
             Arc::new(Mutex::new(Gate::new(Pace::new(options.batch_size, concurrency, options.rate))))
         };
         let gates = [gate(), gate()];
-        Ok(Self { options, transport, tokens, gates, closed: watch::Sender::new(false) })
+        Ok(Self {
+            options,
+            transport,
+            tokens,
+            gates,
+            parts: AtomicUsize::new(0),
+            closed: watch::Sender::new(false),
+        })
     }
 
     /// The options in use.

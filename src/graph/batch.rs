@@ -40,17 +40,19 @@ struct ContentType {
 #[derive(Serialize)]
 struct Empty {}
 
-/// The body that does this with these assignments; the part at place `n` has the id `n + 1`.
+/// The body that does this with these assignments; the ids of its parts are numbers from `first` on.
+///
+/// Numbers that no other batch has, so that an answer to that one says nothing about this one.
 ///
 /// A POST part without body and Content-Type makes Graph refuse the whole batch (msgraph-sdk-dotnet#2628),
 /// so each has `{}` although the action takes none. That the action accepts `{}` is assumed.
-pub fn request_body(version: ApiVersion, action: Action, ids: &[AssignmentId]) -> Vec<u8> {
+pub fn request_body(version: ApiVersion, action: Action, ids: &[AssignmentId], first: usize) -> Vec<u8> {
     let is_post = action == Action::Reprocess;
     let requests = ids
         .iter()
         .enumerate()
         .map(|(place, id)| Part {
-            id: (place + 1).to_string(),
+            id: (first + place).to_string(),
             method: action.method(),
             url: action.path(version, *id),
             headers: is_post.then_some(ContentType { content_type: "application/json" }),
@@ -73,7 +75,7 @@ mod tests {
     #[test]
     fn each_part_has_what_graph_asks_for() {
         let body: Value =
-            serde_json::from_slice(&request_body(ApiVersion::V1, Action::Reprocess, &ids(2))).unwrap();
+            serde_json::from_slice(&request_body(ApiVersion::V1, Action::Reprocess, &ids(2), 1)).unwrap();
         assert_eq!(
             body,
             json!({"requests": [
@@ -88,10 +90,10 @@ mod tests {
     #[test]
     fn a_read_has_neither_headers_nor_body() {
         let body: Value =
-            serde_json::from_slice(&request_body(ApiVersion::Beta, Action::ReadState, &ids(1))).unwrap();
+            serde_json::from_slice(&request_body(ApiVersion::Beta, Action::ReadState, &ids(1), 40)).unwrap();
         assert_eq!(
             body,
-            json!({"requests": [{"id": "1", "method": "GET",
+            json!({"requests": [{"id": "40", "method": "GET",
              "url": "/identityGovernance/entitlementManagement/accessPackageAssignments/00000000-0000-0000-0000-000000000000"}]})
         );
     }

@@ -1,6 +1,7 @@
 //! What the answer to a `$batch` says about each part (<https://learn.microsoft.com/graph/json-batching>).
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use serde::de::{MapAccess, SeqAccess};
 
@@ -11,8 +12,8 @@ use crate::text::shorten_id;
 
 /// More answers than that are none to a batch of ours, even if it answers each part many times.
 const MAX_RESPONSES: usize = 1_000;
-/// Our ids have two digits.
-const LONGEST_ID: usize = 16;
+/// Our ids are numbers.
+const LONGEST_ID: usize = 20;
 /// A header of a part that is longer is taken for none. Claims challenges have some kilobytes.
 const LONGEST_HEADER: usize = 64 * 1024;
 
@@ -56,21 +57,21 @@ pub struct BatchAnswer {
     pub has_stranger: bool,
 }
 
-/// What came back for `parts` parts.
+/// What came back for the parts with these numbers.
 ///
 /// Answers may come in any order and are matched by id, which Graph compares without case.
 /// An answer for an id that was not asked says nothing about ours and is passed over.
-pub fn read(answer: &[u8], parts: usize) -> Result<BatchAnswer, Malformed> {
-    match json::read(answer, Answer { parts }) {
+pub fn read(answer: &[u8], numbers: Range<usize>) -> Result<BatchAnswer, Malformed> {
+    match json::read(answer, Answer { numbers: numbers.clone() }) {
         None => Err(Malformed("it is not JSON")),
         Some(None) => Err(Malformed("it has no list of responses")),
         Some(Some(list)) if list.count > MAX_RESPONSES => {
             Err(Malformed("it has far more responses than a batch has parts"))
         }
         Some(Some(mut list)) => {
-            let parts = (0..parts)
-                .map(|place| {
-                    let found = list.found.remove(&place);
+            let parts = numbers
+                .map(|number| {
+                    let found = list.found.remove(&number);
                     found.unwrap_or(PartResult::Unanswered("the batch answer left it out"))
                 })
                 .collect();
@@ -81,7 +82,7 @@ pub fn read(answer: &[u8], parts: usize) -> Result<BatchAnswer, Malformed> {
 
 /// The whole answer.
 struct Answer {
-    parts: usize,
+    numbers: Range<usize>,
 }
 
 impl<'de> Reader<'de> for Answer {
@@ -91,7 +92,7 @@ impl<'de> Reader<'de> for Answer {
         let mut list = None;
         while let Some(key) = entries.next_key_seed(Read(Key))? {
             match key.as_deref() {
-                Some("responses") => list = entries.next_value_seed(Read(Responses { parts: self.parts }))?,
+                Some("responses") => list = entries.next_value_seed(Read(Responses(&self.numbers)))?,
                 _ => entries.next_value_seed(Read(Skip))?,
             }
         }
@@ -107,11 +108,9 @@ struct List {
     count: usize,
 }
 
-struct Responses {
-    parts: usize,
-}
+struct Responses<'a>(&'a Range<usize>);
 
-impl<'de> Reader<'de> for Responses {
+impl<'de> Reader<'de> for Responses<'_> {
     type Out = Option<List>;
 
     fn list<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Option<List>, A::Error> {
@@ -121,9 +120,9 @@ impl<'de> Reader<'de> for Responses {
                 return Ok(Some(list));
             };
             list.count += 1;
-            match response.filter(|(place, _)| *place < self.parts) {
-                Some((place, read)) => {
-                    let first = list.found.entry(place);
+            match response.filter(|(number, _)| self.0.contains(number)) {
+                Some((number, read)) => {
+                    let first = list.found.entry(number);
                     first.and_modify(|first| *first = reconcile(first, &read)).or_insert(read);
                 }
                 None => list.has_stranger = true,
@@ -134,7 +133,7 @@ impl<'de> Reader<'de> for Responses {
     }
 }
 
-/// One answer: the place that its id stands for, and what it says; nothing without an id that could be ours.
+/// One answer: the number that is its id, and what it says; nothing without an id that could be ours.
 struct Response;
 
 impl<'de> Reader<'de> for Response {
@@ -152,19 +151,18 @@ impl<'de> Reader<'de> for Response {
                 _ => entries.next_value_seed(Read(Skip))?,
             }
         }
-        Ok(place(&id).map(|place| (place, part(&status, headers, body))))
+        Ok(number(&id).map(|number| (number, part(&status, headers, body))))
     }
 }
 
-/// The place that an answer's id stands for. Our ids are digits, so case cannot matter.
-fn place(id: &ScalarValue) -> Option<usize> {
-    let number: usize = match id {
+/// The number that an answer's id is. Our ids are digits, so case cannot matter.
+fn number(id: &ScalarValue) -> Option<usize> {
+    match id {
         // `+1` and `01` are numbers too, and not our ids.
-        ScalarValue::Text(id) => id.parse().ok().filter(|number: &usize| number.to_string() == *id)?,
-        ScalarValue::Number(id) => usize::try_from(id.as_u64()?).ok()?,
-        ScalarValue::Neither => return None,
-    };
-    number.checked_sub(1)
+        ScalarValue::Text(id) => id.parse().ok().filter(|number: &usize| number.to_string() == *id),
+        ScalarValue::Number(id) => usize::try_from(id.as_u64()?).ok(),
+        ScalarValue::Neither => None,
+    }
 }
 
 fn part(status: &ScalarValue, headers: Headers, body: Body) -> PartResult {
@@ -294,6 +292,18 @@ mod tests {
                 PartResult::Unanswered(_) => None,
             })
             .collect()
+    }
+
+    fn read(answer: &[u8], parts: usize) -> Result<BatchAnswer, Malformed> {
+        super::read(answer, 1..parts + 1)
+    }
+
+    #[test]
+    fn the_answer_to_another_batch_is_none_to_this_one() {
+        let answer = br#"{"responses": [{"id": "1", "status": 202}, {"id": "22", "status": 202}]}"#;
+        let read = super::read(answer, 21..23).unwrap();
+        assert!(read.has_stranger);
+        assert!(matches!(read.parts.as_slice(), [PartResult::Unanswered(_), PartResult::Answered(_)]));
     }
 
     #[test]
