@@ -343,6 +343,7 @@ def test_a_time_that_is_none_is_named(
         Client(as_any(Rubbish(token)), base_url=graph.url).reprocess(graph.ids[0])
     assert type(raised.value.__cause__) is cause
     assert f"returned {name}{named}" in str(raised.value.__cause__)
+    assert f"returned {name}{named}" in str(raised.value), "whoever sees no cause has to know as well"
     assert graph.counters["http_requests"] == 0
 
 

@@ -177,6 +177,13 @@ async def _awaited(given: Awaitable[object]) -> Fetched:
     return _read(await given)
 
 
+def _unusable(kind: type[TypeError | ValueError], text: str) -> TypeError | ValueError:
+    """An error whose text is ours, so that it may be repeated; what a credential raises itself may hold a secret."""
+    error = kind(text)
+    error.__dict__["is_ours"] = True
+    return error
+
+
 def _taken(given: object, *, may_await: bool) -> Fetched | Awaitable[Fetched]:
     """What a credential returned, or a coroutine for what it will return."""
     if isinstance(given, Awaitable):
@@ -185,9 +192,10 @@ def _taken(given: object, *, may_await: bool) -> Fetched | Awaitable[Fetched]:
         # What is not going to run is closed, or Python warns that nobody awaited it.
         if close := getattr(given, "close", None):
             close()
-        raise TypeError(
+        raise _unusable(
+            TypeError,
             f"the credential returned an awaitable ({type(given).__name__}); use AsyncClient, or its synchronous twin"
-            " (azure.identity in place of azure.identity.aio)"
+            " (azure.identity in place of azure.identity.aio)",
         )
     # The repr of an AccessToken shows it, so it is no local of a frame that a traceback could reach.
     held = [given]
@@ -203,7 +211,7 @@ def _read(given: object) -> Fetched:
     # The repr of an AccessToken shows it; from here on a traceback has none.
     del given
     if not isinstance(token, str):
-        raise TypeError(f"the credential returned {kind}; expected a str or an azure-core AccessToken")
+        raise _unusable(TypeError, f"the credential returned {kind}; expected a str or an azure-core AccessToken")
     _check(token, "what the credential returned")
     return token, _seconds(times[0], "expires_on"), _seconds(times[1], "refresh_on")
 
@@ -217,12 +225,15 @@ def _seconds(value: object, name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, Real):
         # Its type alone: a text in the wrong place may be the token.
         kind = type(value).__name__
-        raise TypeError(f"the credential returned {name} of type {kind}; expected seconds since 1970 as a number")
+        raise _unusable(
+            TypeError, f"the credential returned {name} of type {kind}; expected seconds since 1970 as a number"
+        )
     seconds = float(value)
     # False for what is no number at all (NaN), too.
     if not 0 <= seconds < _NEVER:
-        raise ValueError(
-            f"the credential returned {name}={seconds:.15g}; expected seconds since 1970, and not milliseconds"
+        raise _unusable(
+            ValueError,
+            f"the credential returned {name}={seconds:.15g}; expected seconds since 1970, and not milliseconds",
         )
     return int(seconds)
 
@@ -234,6 +245,6 @@ _NEVER = 1e11
 def _check(token: str, what: str) -> None:
     # The token is not part of any text: it would end up in a log.
     if not token:
-        raise ValueError(f"{what} is an empty string; give an access token")
+        raise _unusable(ValueError, f"{what} is an empty string; give an access token")
     if not all("!" <= character <= "~" for character in token):
-        raise ValueError(f"{what} holds spaces or other characters that no access token has; strip it")
+        raise _unusable(ValueError, f"{what} holds spaces or other characters that no access token has; strip it")

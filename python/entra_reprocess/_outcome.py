@@ -75,6 +75,4 @@ class Outcome:
             request_id=self.request_id,
             client_request_id=self.client_request_id,
             id=self.id,
-            # Our own words, which the client adds to Graph's (src/client/renewal.rs).
-            is_challenged="Graph asks for " in (self.message or ""),
         )

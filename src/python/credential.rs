@@ -112,11 +112,13 @@ fn read(given: &Bound<'_, PyAny>, renewable: bool) -> PyResult<Token> {
 }
 
 fn raised(err: PyErr) -> CredentialFailure {
-    let kind =
-        Python::attach(|py| err.get_type(py).name().map_or_else(|_| "error".into(), |name| name.to_string()));
-    CredentialFailure {
+    let message = Python::attach(|py| {
+        if matches!(err.value(py).getattr_opt("is_ours"), Ok(Some(_))) {
+            return err.value(py).to_string();
+        }
+        let kind = err.get_type(py).name().map_or_else(|_| "error".into(), |name| name.to_string());
         // What it raised stands in the cause; its text is not ours to repeat.
-        message: format!("the credential gave no token ({kind}); see the cause for what it raised"),
-        cause: Some(Arc::new(err)),
-    }
+        format!("the credential gave no token ({kind}); see the cause for what it raised")
+    });
+    CredentialFailure { message, cause: Some(Arc::new(err)) }
 }
