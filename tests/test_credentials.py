@@ -248,10 +248,12 @@ def test_a_token_that_stays_refused(graph: Emulator) -> None:
     assert error.value.status_code == 401
     assert error.value.code == "InvalidAuthenticationToken"
     assert "sign in again" in str(error.value)
+    assert "the very same token again" in str(error.value)
     assert graph.counters["unauthorized"] == 2
 
-    with pytest.raises(AuthenticationError):
+    with pytest.raises(AuthenticationError) as error:
         Client("stale", base_url=graph.url).reprocess(graph.ids[0])
+    assert "the very same token" not in str(error.value)
     assert graph.counters["unauthorized"] == 3, "a fixed token cannot be renewed"
 
 
@@ -316,14 +318,15 @@ class Times(NamedTuple):
     token: str = EMULATOR_TOKEN
 
 
-IN_AN_HOUR = int(time.time()) + 3600
+# The year 2096: the names of tests must not depend on the time.
+LATER = 4_000_000_000
 
 
 @pytest.mark.parametrize("name", ["expires_on", "refresh_on"])
 @pytest.mark.parametrize(
     ("value", "cause", "named"),
     [
-        (IN_AN_HOUR * 1000, ValueError, f"={IN_AN_HOUR * 1000}; "),
+        (LATER * 1000, ValueError, f"={LATER * 1000}; "),
         (-5, ValueError, "=-5; "),
         (-0.5, ValueError, "=-0.5; "),
         (math.nan, ValueError, "=nan; "),
@@ -331,14 +334,14 @@ IN_AN_HOUR = int(time.time()) + 3600
         (10**40, ValueError, "=1e+40; "),
         (False, TypeError, " of type bool; "),
         (True, TypeError, " of type bool; "),
-        (str(IN_AN_HOUR), TypeError, " of type str; "),
-        ([IN_AN_HOUR], TypeError, " of type list; "),
+        (str(LATER), TypeError, " of type str; "),
+        ([LATER], TypeError, " of type list; "),
     ],
 )
 def test_a_time_that_is_none_is_named(
     graph: Emulator, name: str, value: Any, cause: type[Exception], named: str
 ) -> None:
-    token = Times(IN_AN_HOUR)._replace(**{name: value})
+    token = Times(LATER)._replace(**{name: value})
     with pytest.raises(CredentialError) as raised:
         Client(as_any(Rubbish(token)), base_url=graph.url).reprocess(graph.ids[0])
     assert type(raised.value.__cause__) is cause
@@ -350,10 +353,10 @@ def test_a_time_that_is_none_is_named(
 @pytest.mark.parametrize(
     "token",
     [
-        Times(IN_AN_HOUR),
-        Times(IN_AN_HOUR + 0.9),
-        Times(IN_AN_HOUR, IN_AN_HOUR - 600.5),
-        Times(IN_AN_HOUR, 0),
+        Times(LATER),
+        Times(LATER + 0.9),
+        Times(LATER, LATER - 600.5),
+        Times(LATER, 0),
         # Not known.
         Times(None),
         Times(0),

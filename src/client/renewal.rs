@@ -18,6 +18,9 @@ const NO_CLAIMS: &str = "Graph asks for a token with further claims (the sign-in
 const STILL_CHALLENGED: &str = "Graph asks for further claims again, of a token that the credential gave for such a \
      challenge: sign in again, and if that does not help, let an administrator look at the caller's sign-in log and at \
      the Conditional Access policies that apply to it (Entra admin center).";
+/// For a credential that keeps what it has: azure-identity gives a token out of its cache until that ends.
+const SAME_TOKEN: &str = "The credential gave the very same token again, and may do so until that ends: make a new \
+     credential, which signs in anew.";
 /// How much of the claims is shown.
 const SHOWN: usize = 200;
 /// So many different challenges are answered for one request. More than one are rare (the parts of a batch, a policy
@@ -32,6 +35,8 @@ pub(super) struct Renewals {
     /// The claims that were asked for.
     answered: Vec<String>,
     has_no_claims: bool,
+    /// Whether the other token was the same one.
+    is_same: bool,
 }
 
 /// What is worth a try for some answers.
@@ -59,7 +64,9 @@ impl Client {
             }
             Some(Remedy::AnotherToken) if refused.renewable => {
                 renewals.renewed = true;
-                self.tokens.renew(refused, source).await.map(Some)
+                let fresh = self.tokens.renew(refused, source).await?;
+                renewals.is_same = fresh.secret.expose_secret() == refused.secret.expose_secret();
+                Ok(Some(fresh))
             }
             _ => Ok(None),
         }
@@ -127,7 +134,8 @@ impl Renewals {
             format!("{said} The claims: {}.", one_line(&shorten(&claims, SHOWN)))
         });
         let described = lease.claims.as_ref().map(|claims| claims.describe());
-        let advice: Vec<_> = [challenged, described].into_iter().flatten().collect();
+        let same = (challenge.is_none() && self.is_same).then(|| SAME_TOKEN.to_owned());
+        let advice: Vec<_> = [challenged, same, described].into_iter().flatten().collect();
         (!advice.is_empty()).then(|| advice.join(" "))
     }
 }
@@ -169,7 +177,7 @@ mod tests {
             let renewals = Renewals {
                 renewed,
                 answered: answered.iter().map(ToString::to_string).collect(),
-                has_no_claims: false,
+                ..Renewals::default()
             };
             let results: Vec<Attempt> = results.into_iter().cloned().collect();
             assert_eq!(renewals.remedy(&results), remedy, "{results:?} {renewals:?}");
