@@ -381,6 +381,31 @@ def test_what_cannot_ask_for_claims_says_so(kind: str) -> None:
         assert CANARY not in str(raised.value)
 
 
+@pytest.mark.parametrize(("life", "looks"), [(0, 4), (600, 2)])
+def test_a_credential_that_keeps_a_token_a_little_too_long(life: int, looks: int) -> None:
+    """Its clock began when the sign-in had answered; a token with time left is refused for another reason."""
+    old, asked = jwt(exp=now() + life), 0
+
+    class Keeps:
+        def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+            nonlocal asked
+            asked += 1
+            return AccessToken(old if asked < 4 else "fresh", now() + 600)
+
+    def gate(request: Request) -> Answer | None:
+        return None if request.header("authorization") == ["Bearer fresh"] else Answer(401)
+
+    with Foreign(lambda _: Answer(202), gate) as graph:
+        credential: Any = Keeps()
+        client = Client(credential, base_url=graph.url)
+        if life:
+            with pytest.raises(AuthenticationError, match="the very same token"):
+                client.reprocess(IDS[0])
+        else:
+            assert client.reprocess(IDS[0]).ok
+    assert (asked, len(graph.requests)) == (looks, 2)
+
+
 def test_a_credential_that_cannot_meet_the_claims() -> None:
     refused: list[str] = []
 

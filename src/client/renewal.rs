@@ -1,6 +1,7 @@
 //! A refused token: whether another one is worth a try, and what to tell of it in the end.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret;
 
@@ -21,6 +22,11 @@ const STILL_CHALLENGED: &str = "Graph asks for further claims again, of a token 
 /// For a credential that keeps what it has: azure-identity gives a token out of its cache until that ends.
 const SAME_TOKEN: &str = "The credential gave the very same token again, and may do so until that ends: make a new \
      credential, which signs in anew.";
+/// A credential may believe that a token lives a little longer than the token says, and gives it out until then: its own
+/// clock started when the answer of the sign-in came. So where a token is about to end, it is asked again, so often
+const MOST_LOOKS: u32 = 4;
+/// after such a time.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How much of the claims is shown.
 const SHOWN: usize = 200;
 /// So many different challenges are answered for one request. More than one are rare (the parts of a batch, a policy
@@ -64,13 +70,31 @@ impl Client {
             }
             Some(Remedy::AnotherToken) if refused.renewable => {
                 renewals.renewed = true;
-                let fresh = self.tokens.renew(refused, source).await?;
-                renewals.is_same = fresh.secret.expose_secret() == refused.secret.expose_secret();
+                let mut fresh = self.tokens.renew(refused, source).await?;
+                for _ in 0..MOST_LOOKS {
+                    if !is_same(&fresh, refused) || !is_ending(&fresh) {
+                        break;
+                    }
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    fresh = self.tokens.renew(&fresh, source).await?;
+                }
+                renewals.is_same = is_same(&fresh, refused);
                 Ok(Some(fresh))
             }
             _ => Ok(None),
         }
     }
+}
+
+fn is_same(one: &Lease, other: &Lease) -> bool {
+    one.secret.expose_secret() == other.secret.expose_secret()
+}
+
+/// Whether a token says that it ends about now.
+fn is_ending(lease: &Lease) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let ends = lease.claims.as_ref().and_then(|claims| claims.expires_on());
+    ends.is_some_and(|ends| ends <= i64::try_from(now).unwrap_or(i64::MAX).saturating_add(1))
 }
 
 /// Whether the answer refuses the token: a 401, or a 403 with a challenge, as Conditional Access gives it
