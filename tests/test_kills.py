@@ -212,6 +212,7 @@ def test_a_flipped_bit_in_the_tail_is_seen(server: FaultServer, tmp_path: Path) 
     """SQLite takes it for the end of what was written, and drops all that lies behind it."""
     tail = killed(server, tmp_path / "june.db")
     truth = Report.from_journal(copy(tail, tmp_path / "whole"))
+    record = server.record(settle=2)
     whole = tail.read_bytes()
     drawn = random.Random(seed := random.randrange(1 << 30))
     told = 0
@@ -228,8 +229,11 @@ def test_a_flipped_bit_in_the_tail_is_seen(server: FaultServer, tmp_path: Path) 
                 with pytest.raises(JournalError), Client("canary", base_url="http://127.0.0.1:9") as client:
                     client.resume(journal)
             else:
-                statuses = [(each.id, each.status) for each in report]
-                assert statuses == [(each.id, each.status) for each in truth], f"seed {seed}"
+                # The kill may have come between the last commit and the note of it. Nobody has heard of that one, so
+                # nothing is wrong without it.
+                statuses: dict[str, str] = {each.id: each.status for each in report}
+                assert broken_invariants(record, report.ids, statuses) == [], f"seed {seed}"
+                assert set(report.accepted.ids) <= set(truth.accepted.ids), f"seed {seed}"
     assert told > 30
 
 
