@@ -115,7 +115,9 @@ def faults(wheel: Path) -> list[str]:
     # A home that is the root of the file system, as in some containers, is no name.
     here = [folder for folder in [*folders(), str(Path.home())] if len(folder) > 1]
     for name, content in contents.items():
-        found += [f"{name} names {folder}" for folder in here if folder.encode() in content]
+        # With what follows it, since a short one such as /app begins other words, too.
+        inside = [(folder, f"{folder}{separator}".encode()) for folder in here for separator in "/\\"]
+        found += [f"{name} names {folder}" for folder, text in inside if text in content]
         if named := OF_A_BUILDER.search(content):
             found.append(f"{name} names a folder of a builder: {named[0].decode()}")
         # Code may know of such URLs; metadata has no need of one.
