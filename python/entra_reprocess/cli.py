@@ -73,13 +73,14 @@ def _emulator(given: argparse.Namespace) -> int:
         print(f"entra-reprocess emulator: {error}", file=sys.stderr)
         return 2
     with emulator:
-        print(f"# {given.assignments:,} assignments; the first is {next(iter(emulator.ids), 'none')}")
-        print("# In another terminal, for Client() to find it:")
-        print(f"export ENTRA_REPROCESS_BASE_URL={emulator.url} ENTRA_REPROCESS_TOKEN={emulator.token}")
-        if emulator.ca_bundle is not None:
-            print(f"# and Client(ca_bundle={str(emulator.ca_bundle)!r}) to trust it")
-        print("# Ctrl-C ends it.", flush=True)
+        # Whoever reads this may press it before all is written.
         try:
+            print(f"# {given.assignments:,} assignments; the first is {next(iter(emulator.ids), 'none')}")
+            print("# In another terminal, for Client() to find it:")
+            print(f"export ENTRA_REPROCESS_BASE_URL={emulator.url} ENTRA_REPROCESS_TOKEN={emulator.token}")
+            if emulator.ca_bundle is not None:
+                print(f"# and Client(ca_bundle={str(emulator.ca_bundle)!r}) to trust it")
+            print("# Ctrl-C ends it.", flush=True)
             Event().wait()
         except KeyboardInterrupt:
             print(f"\n# executed {emulator.counters['executed']:,} in {emulator.counters['http_requests']:,} requests")
