@@ -70,7 +70,11 @@ def test_ten_thousand_ids_meet_everything(faulty: FaultServer, way: str) -> None
     met = Counter(each[0] for each in requests[: held.record.request_count] if each)
     assert set(OF_REQUESTS) - LEFT_OUT - met.keys() == set(), "every kind was met"
     statuses = held.statuses
-    assert {statuses[item] for item in ids if item not in final} == {"accepted"}
+    # What a batch was to be told may meet an item that goes by itself, which is then refused for good.
+    alone = {item for row in held.record.requests if row.path.endswith("/reprocess") for item in row.ids}
+    refused_alone = {item for item in alone if {400, 413, 424} & set(held.record.statuses(item))}
+    assert len(refused_alone) < 10
+    assert {statuses[item] for item in ids if item not in final and item not in refused_alone} == {"accepted"}
     # Where the answer was cut or a part left out, the script was used up, and then the id is accepted like any other;
     # and after an attempt that was lost some refusals settle nothing.
     allowed = {item: {"accepted", "unknown", FINAL[fault.status or 0]} for item, fault in final.items()}
