@@ -55,21 +55,21 @@ def _quota(text: str) -> tuple[int, float]:
 
 
 def _emulator(given: argparse.Namespace) -> int:
-    emulator = Emulator(
-        given.assignments,
-        port=given.port,
-        seed=given.seed,
-        latency=given.latency,
-        write_quota=given.write_quota,
-        tls=given.tls,
-        page_size=given.page_size,
-        delivering=given.delivering,
-        forbid=given.forbid,
-        retry_after=given.retry_after,
-    )
     try:
+        emulator = Emulator(
+            given.assignments,
+            port=given.port,
+            seed=given.seed,
+            latency=given.latency,
+            write_quota=given.write_quota,
+            tls=given.tls,
+            page_size=given.page_size,
+            delivering=given.delivering,
+            forbid=given.forbid,
+            retry_after=given.retry_after,
+        )
         emulator.start()
-    except (OSError, OverflowError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f"entra-reprocess emulator: {error}", file=sys.stderr)
         return 2
     with emulator:

@@ -50,14 +50,15 @@ __all__ = [
 class Emulator:
     """A Graph on 127.0.0.1 that runs from the start of the `with` block, or `start()`, to its end, or `stop()`.
 
-    With the defaults it answers at once and throttles nothing. What Microsoft does not document is a setting.
+    With the defaults it answers at once and throttles nothing. What Microsoft does not document is a setting. Seconds
+    are 0 or more and at most a year.
 
     Args:
-        assignments: How many assignments it has; their ids follow from the seed.
+        assignments: How many assignments it has, up to 10,000,000; their ids follow from the seed.
         states: How many of them are in which state, such as `{"Expired": 3}`; the others are Delivered.
-        access_packages: Over how many packages they are spread, 1 or more.
-        users: How many users hold them, 1 or more.
-        seed: Ids, names, request ids, latencies and the order of batch answers follow from it.
+        access_packages: Over how many packages they are spread, 1 to 10,000,000.
+        users: How many users hold them, 1 to 10,000,000.
+        seed: 0 to 2**64 - 1. Ids, names, request ids, latencies and the order of batch answers follow from it.
 
         port: TCP port; 0 takes a free one.
         tls: Whether it speaks TLS, as `https://localhost:port`, with a certificate of an authority of its own;
@@ -68,9 +69,9 @@ class Emulator:
         tenant_id, client_id, client_secret: Who can sign in there: an application, and its tenant. None for ids of
             the emulator's own.
         client_certificate: The application's certificate as PEM; a private key beside it is passed over.
-        token_life: Seconds for which a token from there is valid, 1 or more.
+        token_life: Seconds for which a token from there is valid, 1 or more and at most a hundred years.
         roles: The permissions that its tokens name. They decide nothing; see `forbid`.
-        clock_skew: Seconds by which its clock is ahead (or behind, if negative).
+        clock_skew: Seconds by which its clock is ahead (or behind, if negative), at most a hundred years.
         latency: Seconds that each HTTP answer takes, or the least and the most of it. The work is done before.
 
         write_quota: `(calls, seconds)`: how many reprocess calls are granted in which time; None for no throttling.
@@ -99,11 +100,12 @@ class Emulator:
 
         shuffle: Whether the parts of a batch are answered in another order than they were sent.
         lowercase_part_headers: Whether header names of batch parts are written in lower case.
-        page_size: Entities in one page of a list, 1 or more.
+        page_size: Entities in one page of a list, 1 to 10,000,000.
         empty_first_page: Whether each list starts with a page that holds nothing but a link to the next one.
         next_link_base: Scheme and host of `@odata.nextLink`; None: as the caller addressed it.
 
     Raises:
+        TypeError: A setting is of the wrong type.
         ValueError: A setting is out of its range.
         OSError: The port is taken.
 
@@ -214,6 +216,7 @@ class Emulator:
             "empty_first_page": empty_first_page,
             "next_link_base": next_link_base,
         }
+        _native.NativeEmulator.check(self._settings)
         self._native: _native.NativeEmulator | None = None
         self._ca_bundle: Path | None = None
 

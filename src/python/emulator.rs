@@ -24,6 +24,12 @@ impl NativeEmulator {
         Ok(Self(emulator))
     }
 
+    /// Refuse settings that are out of their range, before anything is started.
+    #[staticmethod]
+    fn check(settings: &Bound<'_, PyDict>) -> PyResult<()> {
+        read_settings(settings).map(drop)
+    }
+
     #[getter]
     fn url(&self) -> String {
         self.0.url()

@@ -3,14 +3,22 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use uuid::Uuid;
 
+use super::numbers::{seconds, whole};
 use crate::emulator::{
     AfterReprocess, AssignmentState, Latency, Quota, QuotaModel, Refusal, RetryAfter, Settings,
 };
+
+/// Seeded things at the most. Ten million assignments take a gigabyte.
+const MOST: i128 = 10_000_000;
+/// Calls of a quota at the most: more than anybody sends.
+const MOST_CALLS: i128 = 1_000_000_000;
+/// A hundred years in seconds.
+const CENTURY: i128 = 36_525 * 24 * 3_600;
 
 /// The states by the names that beta uses; v1.0 begins them with a small letter.
 const STATES: [(&str, AssignmentState); 5] = [
@@ -46,16 +54,22 @@ impl<'py> Given<'_, 'py> {
         self.item(name)?.extract()
     }
 
-    fn number(&self, name: &str) -> PyResult<usize> {
-        self.item(name)?.extract()
+    /// A whole number within a range.
+    fn number<T: TryFrom<i128>>(&self, name: &str, least: i128, most: i128) -> PyResult<T> {
+        whole(name, &self.item(name)?, least..=most)
     }
 
-    /// A number that would be useless as 0.
-    fn positive(&self, name: &str) -> PyResult<usize> {
-        match self.number(name)? {
-            0 => Err(PyValueError::new_err(format!("{name} is 0; give 1 or more"))),
-            number => Ok(number),
-        }
+    /// Seconds, where they are given.
+    fn seconds(&self, name: &str) -> PyResult<Option<Duration>> {
+        let value = self.item(name)?;
+        (!value.is_none()).then(|| seconds(name, &value)).transpose()
+    }
+
+    /// Two values, such as the least and the most.
+    fn pair(&self, name: &str, kind: &str) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        self.item(name)?
+            .extract()
+            .map_err(|_| PyTypeError::new_err(format!("{name} is no pair; give {kind}")))
     }
 
     fn text(&self, name: &str) -> PyResult<String> {
@@ -79,20 +93,17 @@ impl<'py> Given<'_, 'py> {
     }
 
     fn refusal(&self, name: &str) -> PyResult<Refusal> {
-        let (status, code, message): (u16, String, String) = self.item(name)?.extract()?;
-        if !(400..600).contains(&status) {
-            return Err(PyValueError::new_err(format!(
-                "{name} has the status {status}; give one from 400 to 599"
-            )));
-        }
-        Ok(Refusal::new(status, code, message))
+        let (status, code, message): (Bound<'py, PyAny>, String, String) = self.item(name)?.extract()?;
+        Ok(Refusal::new(whole(&format!("the status of {name}"), &status, 400..=599)?, code, message))
     }
 
     fn states(&self) -> PyResult<Vec<(AssignmentState, usize)>> {
-        let mut counts: HashMap<String, usize> = self.item("states")?.extract()?;
+        let mut counts: HashMap<String, Bound<'py, PyAny>> = self.item("states")?.extract()?;
         // In the order of the enumeration, so that the same mapping gives the same assignments.
-        let ordered = STATES.iter().filter_map(|(name, state)| Some((*state, counts.remove(*name)?)));
-        let ordered = ordered.collect();
+        let ordered = STATES.iter().filter_map(|(name, state)| Some((name, state, counts.remove(*name)?)));
+        let ordered = ordered
+            .map(|(name, state, count)| Ok((*state, whole(&format!("states[{name:?}]"), &count, 0..=MOST)?)))
+            .collect::<PyResult<_>>()?;
         match counts.keys().next() {
             None => Ok(ordered),
             Some(unknown) => state(unknown).map(|_| ordered),
@@ -100,20 +111,19 @@ impl<'py> Given<'_, 'py> {
     }
 
     fn quota(&self, name: &str) -> PyResult<Option<Quota>> {
-        let Some((calls, per)) = self.item(name)?.extract::<Option<(u32, f64)>>()? else {
+        if self.item(name)?.is_none() {
             return Ok(None);
-        };
-        let per = seconds(name, per)?;
-        if calls == 0 || per.is_zero() {
-            return Err(PyValueError::new_err(format!(
-                "{name} grants nothing; give (calls, seconds), both above 0"
-            )));
         }
-        let burst: Option<u32> = self.item("burst")?.extract()?;
+        let (calls, per) = self.pair(name, "(calls, seconds)")?;
+        let calls = whole(&format!("the calls of {name}"), &calls, 1..=MOST_CALLS)?;
+        let per = seconds(&format!("the time of {name}"), &per)?;
+        if per.is_zero() {
+            return Err(PyValueError::new_err(format!("the time of {name} is 0; give seconds, more than 0")));
+        }
         let quota = match self.text("quota_model")?.as_str() {
             "window" => Quota::window(calls, per),
             "bucket" => Quota {
-                model: QuotaModel::Bucket { burst: burst.unwrap_or(calls).max(1) },
+                model: QuotaModel::Bucket { burst: self.burst()?.unwrap_or(calls) },
                 ..Quota::bucket(calls, per)
             },
             other => {
@@ -122,12 +132,16 @@ impl<'py> Given<'_, 'py> {
                 )));
             }
         };
-        let wait: Option<f64> = self.item("wait")?.extract()?;
         Ok(Some(Quota {
             throttled_calls_count: self.flag("throttled_calls_count")?,
-            wait: wait.map(|wait| seconds("wait", wait)).transpose()?,
+            wait: self.seconds("wait")?,
             ..quota
         }))
+    }
+
+    fn burst(&self) -> PyResult<Option<u32>> {
+        let value = self.item("burst")?;
+        (!value.is_none()).then(|| whole("burst", &value, 1..=MOST_CALLS)).transpose()
     }
 
     fn retry_after(&self) -> PyResult<RetryAfter> {
@@ -143,11 +157,11 @@ impl<'py> Given<'_, 'py> {
     }
 
     fn after_reprocess(&self) -> PyResult<AfterReprocess> {
-        let lasts: Option<f64> = self.item("delivering")?.extract()?;
+        let lasts = self.seconds("delivering")?;
         let ends = state(&self.text("ends")?)?;
         Ok(match lasts {
             None => AfterReprocess::StaysDelivered,
-            Some(lasts) => AfterReprocess::Delivering { lasts: seconds("delivering", lasts)?, ends },
+            Some(lasts) => AfterReprocess::Delivering { lasts, ends },
         })
     }
 }
@@ -155,26 +169,26 @@ impl<'py> Given<'_, 'py> {
 /// Reads the keywords.
 pub fn read_settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
     let given = Given(given);
-    let (shortest, longest): (f64, f64) = given.item("latency")?.extract()?;
+    let (shortest, longest) = given.pair("latency", "seconds, or (least, most)")?;
     let defaults = Settings::default();
     let reprocessable: Vec<String> = given.item("reprocessable")?.extract()?;
     Ok(Settings {
-        port: given.item("port")?.extract()?,
+        port: given.number("port", 0, u16::MAX.into())?,
         tls: given.flag("tls")?,
         http2: given.flag("http2")?,
-        threads: given.positive("threads")?,
-        seed: given.item("seed")?.extract()?,
+        threads: given.number("threads", 1, 64)?,
+        seed: given.number("seed", 0, u64::MAX.into())?,
         token: given.text("token")?,
         tenant_id: given.guid("tenant_id", defaults.tenant_id)?,
         client_id: given.guid("client_id", defaults.client_id)?,
         client_secret: given.text("client_secret")?,
         client_certificate: given.item("client_certificate")?.extract()?,
-        token_life: Duration::from_secs(given.positive("token_life")? as u64),
+        token_life: Duration::from_secs(given.number("token_life", 1, CENTURY)?),
         roles: given.item("roles")?.extract()?,
-        assignments: given.number("assignments")?,
+        assignments: given.number("assignments", 0, MOST)?,
         states: given.states()?,
-        access_packages: given.positive("access_packages")?,
-        users: given.positive("users")?,
+        access_packages: given.number("access_packages", 1, MOST)?,
+        users: given.number("users", 1, MOST)?,
         forbid: given.flag("forbid")?,
         catalog_roles_only: given.flag("catalog_roles_only")?,
         unknown_id: given.refusal("unknown_id")?,
@@ -193,17 +207,12 @@ pub fn read_settings(given: &Bound<'_, PyDict>) -> PyResult<Settings> {
         limit_percentage: given.flag("limit_percentage")?,
         throttle_scope: given.header("throttle_scope")?,
         throttle_information: given.header("throttle_information")?,
-        latency: Latency { min: seconds("latency", shortest)?, max: seconds("latency", longest)? },
+        latency: Latency { min: seconds("latency", &shortest)?, max: seconds("latency", &longest)? },
         shuffle: given.flag("shuffle")?,
         lowercase_part_headers: given.flag("lowercase_part_headers")?,
-        page_size: given.positive("page_size")?,
+        page_size: given.number("page_size", 1, MOST)?,
         empty_first_page: given.flag("empty_first_page")?,
         next_link_base: given.item("next_link_base")?.extract()?,
-        clock_skew: given.item("clock_skew")?.extract()?,
+        clock_skew: given.number("clock_skew", -CENTURY, CENTURY)?,
     })
-}
-
-fn seconds(name: &str, value: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(value)
-        .map_err(|_| PyValueError::new_err(format!("{name} is {value}; give seconds, 0 or more")))
 }

@@ -13,6 +13,7 @@ mod emulator_settings;
 mod errors;
 mod listing;
 mod log;
+mod numbers;
 mod report;
 mod run;
 mod runtime;
