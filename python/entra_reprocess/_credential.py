@@ -228,7 +228,10 @@ def _seconds(value: object, name: str) -> int | None:
         raise _unusable(
             TypeError, f"the credential returned {name} of type {kind}; expected seconds since 1970 as a number"
         )
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = float("inf")
     # False for what is no number at all (NaN), too.
     if not 0 <= seconds < _NEVER:
         raise _unusable(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -46,7 +47,11 @@ def seconds_of(deadline: Deadline) -> float | None:
         return deadline.total_seconds()
     if isinstance(deadline, bool) or not isinstance(deadline, (int, float)):
         raise TypeError(f"deadline is of type {type(deadline).__name__}; give seconds or a timedelta from now")
-    return float(deadline)
+    try:
+        return float(deadline)
+    except OverflowError:
+        # An int beyond all floats; like any other that is out of range it is refused with the range.
+        return inf if deadline > 0 else -inf
 
 
 class Warner:

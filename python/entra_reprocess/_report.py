@@ -64,7 +64,9 @@ class Report(Sequence["Outcome"]):
     def __getitem__(self, place: int | slice) -> Outcome | Report:
         if isinstance(place, slice):
             places = range(len(self))[place]
-            return Report(self._native.slice(places.start, places.step, len(places)))
+            # The step between fewer than two is never taken, and may be any number.
+            step = places.step if len(places) > 1 else 1
+            return Report(self._native.slice(places.start, step, len(places)))
         return self._native.at(range(len(self))[place])
 
     def __iter__(self) -> Iterator[Outcome]:
