@@ -146,6 +146,10 @@ class Report(Sequence["Outcome"]):
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file: UTF-8, a header line, one line for each place.
 
+        What others wrote and what begins like a formula (with = + - or @) gets a single quote before it, so that no
+        spreadsheet runs it (https://owasp.org/www-community/attacks/CSV_Injection). Ids that are GUIDs never do; to
+        read another value back as it was given, take off the quote.
+
         Args:
             path: The file to write; an existing one is replaced.
 

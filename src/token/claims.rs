@@ -10,7 +10,7 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use crate::graph::cloud::Cloud;
-use crate::text::{one_line, shorten};
+use crate::text::tame;
 
 /// Graph's own id, an audience in every cloud (<https://learn.microsoft.com/graph/permissions-reference>).
 const GRAPH_ID: &str = "00000003-0000-0000-c000-000000000000";
@@ -154,7 +154,7 @@ fn texts(value: &Value) -> Vec<String> {
 
 /// A claim as it is shown: whoever made the token may have put anything there.
 fn shown(claim: &str) -> String {
-    one_line(&shorten(claim, SHOWN))
+    tame(claim, SHOWN)
 }
 
 fn date(unix: i64) -> Option<String> {
@@ -189,7 +189,7 @@ mod tests {
         );
         assert_eq!(read(&json!({})).describe(), "The token is of the tenant (not named).");
         let odd = read(&json!({ "tid": "a\nb\u{1b}[2J", "aud": "\u{2028}" })).describe();
-        assert_eq!(odd, "The token is of the tenant a\\u{a}b\\u{1b}[2J, for \\u{2028}.");
+        assert_eq!(odd, "The token is of the tenant a\\nb\\x1b[2J, for \\u2028.");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Answer, TransportFailure};
 use crate::echo::Echoes;
-use crate::text::shorten_id;
+use crate::text::{one_line, tame_id};
 
 /// The tokens that were sent of late.
 #[derive(Default)]
@@ -38,13 +38,17 @@ impl Sent {
                     .flatten()
                     .for_each(clean);
                 for text in [&mut answer.request_id, &mut answer.date].into_iter().flatten() {
-                    *text = shorten_id(text);
+                    *text = tame_id(text);
                 }
                 if let Some(blotted) = echoes.blotted_body(&answer.body) {
                     answer.body = blotted;
                 }
             }
-            Err(failure) => clean(&mut failure.message),
+            Err(failure) => {
+                clean(&mut failure.message);
+                // It may repeat what a host, a proxy or a certificate says.
+                failure.message = one_line(&failure.message);
+            }
         }
     }
 

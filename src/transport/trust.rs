@@ -8,6 +8,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::text::one_line;
+
 /// OpenSSL's names, which other tools read too. On Linux the system's own trust store follows them by itself; on
 /// macOS and Windows it does not, so they are read here everywhere.
 const FILE: &str = "SSL_CERT_FILE";
@@ -19,7 +21,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The certificates to trust and no others, or None for the system's trust store.
 pub(super) fn certificates(ca_bundle: Option<&Path>) -> Result<Option<Vec<Certificate>>, String> {
     if let Some(path) = ca_bundle {
-        let shown = path.display();
+        let shown = one_line(&path.display().to_string());
         let pem = std::fs::read(path).map_err(|err| format!("ca_bundle {shown} cannot be read: {err}"))?;
         return match read_bundle(&pem) {
             Ok(certificates) => Ok(Some(certificates)),
@@ -87,7 +89,7 @@ fn read(
     let certificates: Vec<_> = found.certs.iter().filter_map(|der| usable(der).ok()).collect();
     if certificates.is_empty() {
         let why = found.errors.first().map(|err| format!(": {err}")).unwrap_or_default();
-        return Err(format!("{named} leads to no certificate{why}"));
+        return Err(one_line(&format!("{named} leads to no certificate{why}")));
     }
     Ok(certificates)
 }

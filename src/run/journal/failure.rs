@@ -4,6 +4,8 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
+use crate::text::one_line;
+
 /// Why a journal cannot be used; the text names the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -15,7 +17,7 @@ pub struct JournalFailure {
 impl JournalFailure {
     /// The journal at this path cannot be used for this reason.
     pub fn of(path: &Path, why: impl std::fmt::Display) -> Self {
-        Self { message: format!("journal {}: {why}", path.display()) }
+        Self { message: one_line(&format!("journal {}: {why}", path.display())) }
     }
 
     /// It is not what it was written as.
