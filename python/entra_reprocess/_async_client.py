@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from . import _native
-from ._credential import source_of
-from ._feed import seconds_of
-from ._ids import length_of, refuse_lookalikes
-from ._journal import setup_of
-from ._options import checked
+from ._credential import AnyCredential, source_of
+from ._feed import Deadline, OnOutcome, seconds_of
+from ._ids import AsyncIds, length_of, refuse_lookalikes
+from ._journal import Path, Retry, setup_of
+from ._options import ApiVersion, Cloud, checked
 from ._pickling import carried_credential, carried_options, rebuild
+from ._progress import Progress
+from ._report import Report
 from ._secret import hide
 
 if TYPE_CHECKING:
-    import os
     from uuid import UUID
 
-    from ._credential import AnyCredential
-    from ._feed import Deadline, OnOutcome
-    from ._ids import AsyncIds
-    from ._journal import Path, Retry
-    from ._listed import AccessPackage, Assignment
-    from ._options import ApiVersion, Cloud
+    from ._listed import AccessPackage, Assignment, State
     from ._outcome import Outcome
-    from ._progress import Progress
-    from ._report import Report
+else:
+    from ._hints import UUID, AccessPackage, Assignment, Outcome, State
 
 
 class AsyncClient:
@@ -170,7 +167,7 @@ class AsyncClient:
         access_package: str | UUID | AccessPackage | None = None,
         target: str | UUID | None = None,
         policy: str | UUID | None = None,
-        state: str | None = None,
+        state: State | None = None,
         filter: str | None = None,
     ) -> AsyncIterator[Assignment]:
         """List access package assignments, with `async for`: see `Client.assignments`."""

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from . import _drive, _native
-from ._credential import source_of
-from ._feed import seconds_of
-from ._ids import length_of
-from ._journal import setup_of
-from ._options import checked
+from ._credential import Credential, source_of
+from ._feed import Deadline, OnOutcome, seconds_of
+from ._ids import Ids, length_of
+from ._journal import Path, Retry, setup_of
+from ._options import ApiVersion, Cloud, checked
 from ._pickling import carried_credential, carried_options, rebuild
+from ._progress import Progress
+from ._report import Report
 from ._secret import hide
 
 if TYPE_CHECKING:
-    import os
     from uuid import UUID
 
-    from ._credential import Credential
-    from ._feed import Deadline, OnOutcome
-    from ._ids import Ids
-    from ._journal import Path, Retry
-    from ._listed import AccessPackage, Assignment
-    from ._options import ApiVersion, Cloud
+    from ._listed import AccessPackage, Assignment, State
     from ._outcome import Outcome
-    from ._progress import Progress
-    from ._report import Report
+else:
+    from ._hints import UUID, AccessPackage, Assignment, Outcome, State
 
 
 class Client:
@@ -273,7 +270,7 @@ class Client:
         access_package: str | UUID | AccessPackage | None = None,
         target: str | UUID | None = None,
         policy: str | UUID | None = None,
-        state: str | None = None,
+        state: State | None = None,
         filter: str | None = None,
     ) -> Iterator[Assignment]:
         """List access package assignments, expired ones included, page by page as they are asked for.

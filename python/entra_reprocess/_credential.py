@@ -11,11 +11,13 @@ from ._secret import hide
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.core.credentials_async import AsyncTokenCredential
+else:
+    from ._hints import AsyncTokenCredential, TokenCredential
 
-    Credential = TokenCredential | str | Callable[[], str] | None
-    """Any azure-core TokenCredential; a token; a callable that gives one; None for DefaultAzureCredential."""
-    AnyCredential = Credential | AsyncTokenCredential | Callable[[], Awaitable[str]]
-    """The same for AsyncClient, which takes asynchronous ones too."""
+Credential = TokenCredential | str | Callable[[], str] | None
+"""Any azure-core TokenCredential; a token; a callable that gives one; None for DefaultAzureCredential."""
+AnyCredential = Credential | AsyncTokenCredential | Callable[[], Awaitable[str]]
+"""The same for AsyncClient, which takes asynchronous ones too."""
 
 Fetched = tuple[str, int | None, int | None]
 """Token, `expires_on` and `refresh_on`, the times in Unix seconds."""

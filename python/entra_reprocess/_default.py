@@ -6,19 +6,21 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ._client import Client
+from ._credential import Credential
+from ._feed import Deadline, OnOutcome
+from ._ids import Ids
+from ._journal import Path, Retry
 from ._options import Options
+from ._progress import Progress
+from ._report import Report
 from ._secret import hide, hide_urls
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from ._credential import Credential
-    from ._feed import Deadline, OnOutcome
-    from ._ids import Ids
-    from ._journal import Path, Retry
     from ._outcome import Outcome
-    from ._progress import Progress
-    from ._report import Report
+else:
+    from ._hints import UUID, Outcome
 
 _MOST_CLIENTS = 16
 _clients: OrderedDict[Any, tuple[Client, object]] = OrderedDict()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
+else:
+    from ._hints import AccessToken
 
 State = Literal["Delivering", "PartiallyDelivered", "Delivered", "Expired", "DeliveryFailed"]
 """The states of an assignment, by the names that beta writes; v1.0 begins them with a small letter."""

@@ -3,12 +3,12 @@
 The tree is printed in the docstring of the package.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._report import Report
+else:
+    from ._hints import Report
 
 
 _REMEDIES = {

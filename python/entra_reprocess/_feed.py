@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import islice
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 from . import _native
 from ._errors import JournalError, RunInterrupted, RunStoppedError
@@ -19,11 +19,19 @@ from ._report import Report
 if TYPE_CHECKING:
     from ._journal import Setup
     from ._outcome import Outcome
+else:
+    from ._hints import Outcome
 
-    OnOutcome = Callable[[Outcome], object]
+
+@runtime_checkable
+class OnOutcome(Protocol):
     """Called once for each different id, in the thread of the caller, also where the run ends early."""
-    Deadline = float | timedelta | None
-    """Seconds, or a timedelta, from the call."""
+
+    def __call__(self, outcome: Outcome, /) -> object: ...
+
+
+Deadline = float | timedelta | None
+"""Seconds, or a timedelta, from the call."""
 
 GRACE = 2.0
 """Seconds that requests under way may still take once the sending has ended."""

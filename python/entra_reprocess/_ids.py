@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncIterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from . import _native
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Iterator
     from uuid import UUID
+else:
+    from ._hints import UUID
+
+T_co = TypeVar("T_co", covariant=True)
 
 
+@runtime_checkable
+class Many(Protocol[T_co]):
+    """A list, set, Series, array or other collection.
+
+    To checkers a str is an iterable of str. Only its `in` tells one id from many: it takes nothing but a str.
+    """
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+    def __contains__(self, item: object, /) -> bool: ...
+
+
+@runtime_checkable
 class ArrowStream(Protocol):
     """Anything with a one-column Arrow stream, such as a pyarrow ChunkedArray or a DuckDB relation."""
 
@@ -18,12 +35,19 @@ class ArrowStream(Protocol):
         """A PyCapsule of the stream."""
         ...
 
+    # A frame has a stream, too, of all its columns. Checkers tell it by what its == gives: another frame.
+    def __eq__(self, other: object, /) -> bool: ...
 
-if TYPE_CHECKING:
-    Ids = Iterable[str | UUID] | ArrowStream
-    """What the bulk verbs take: any iterable of str or uuid.UUID, or a one-column Arrow stream."""
-    AsyncIds = Ids | AsyncIterable[str | UUID]
-    """What the bulk verbs of AsyncClient take: an asynchronous iterable too."""
+
+Id = str | UUID
+"""What one id may be."""
+Ids = Many[Id] | Iterator[Id] | ArrowStream
+"""What the bulk verbs take: any iterable of str or uuid.UUID, or a one-column Arrow stream.
+
+For checkers, what is declared as no more than an Iterable[str] may be a str; make it a list, or pass iter() of it.
+"""
+AsyncIds = Ids | AsyncIterable[Id]
+"""What the bulk verbs of AsyncClient take: an asynchronous iterable too."""
 
 
 def iterate(ids: Any) -> Iterator[object]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ._outcome import Status
+else:
+    from ._hints import Status
 
-    Path = str | os.PathLike[str]
-    """Where a journal is."""
-    # mypy takes the strings of a tuple for statuses only where a tuple of them is named.
-    Retry = tuple[Status, ...] | Collection[Status]
-    """Statuses that a resumed run tries anew, besides those that no answer has settled."""
+Path = str | os.PathLike[str]
+"""Where a journal is."""
+# mypy takes the strings of a tuple for statuses only where a tuple of them is named.
+Retry = tuple[Status, ...] | Collection[Status]
+"""Statuses that a resumed run tries anew, besides those that no answer has settled."""
 
 
 class Setup(NamedTuple):

@@ -1,14 +1,25 @@
 """What lists give: assignments and access packages, both API versions in one shape."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from ._errors import ProtocolError
 
 _STATES = ("delivering", "partiallyDelivered", "delivered", "expired", "deliveryFailed")
+State = Literal[
+    "delivering",
+    "partiallyDelivered",
+    "delivered",
+    "expired",
+    "deliveryFailed",
+    "Delivering",
+    "PartiallyDelivered",
+    "Delivered",
+    "Expired",
+    "DeliveryFailed",
+]
+"""The states as v1.0 and as beta write them, for checkers to find a misspelt one; at runtime any case will do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """How one id ended."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal

@@ -7,16 +7,16 @@ import warnings
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from . import _native
-    from ._outcome import Status
 
-    OnProgress = Callable[[int, int | None, dict[Status, int]], object]
-    """Called with how many are done, how many there are where that is known, and the counts by status."""
-    Progress = bool | OnProgress | None
-    """None: a bar on a terminal or in a notebook when the work lasts; True: always; False: never; or a callback."""
+# Any, so that a callback may name the keys of its dict `Status` or `str`: to checkers no dict is both.
+OnProgress = Callable[[int, int | None, dict[Any, int]], object]
+"""Called with how many are done, how many there are where that is known, and the counts by status."""
+Progress = bool | OnProgress | None
+"""None: a bar on a terminal or in a notebook when the work lasts; True: always; False: never; or a callback."""
 
 _INTERVAL = 0.05
 """Seconds between two updates at the least."""
@@ -71,7 +71,7 @@ def meter_for(progress: Progress, total: int | None) -> Meter:
             return _bar(total, delay=0.0 if progress else _LASTS)
         return Meter(None, lambda: None)
     callback = progress
-    return Meter(lambda done, rest: callback(done, total, cast("dict[Status, int]", rest[0])), lambda: None)
+    return Meter(lambda done, rest: callback(done, total, rest[0]), lambda: None)
 
 
 def _is_watched() -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
 from ._native import NativeReport
 
 if TYPE_CHECKING:
-    import os
-
     from ._outcome import Outcome, Status
+else:
+    from ._hints import Outcome, Status
 
 _CHUNK = 1_000
 _MOST_ERRORS = 100

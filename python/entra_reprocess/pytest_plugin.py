@@ -22,6 +22,8 @@ import pytest
 
 if TYPE_CHECKING:
     from entra_reprocess.emulator import Emulator
+else:
+    from entra_reprocess._hints import Emulator
 
 
 def pytest_configure(config: pytest.Config) -> None:
