@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from ._native import NativeReport
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ._listed import Assignment
     from ._outcome import Outcome, Status
 else:
-    from ._hints import Outcome, Status
+    from ._hints import UUID, Assignment, Outcome, Status
 
 _CHUNK = 1_000
 _MOST_ERRORS = 100
+_SHOWN = 3
+"""Outcomes that the repr of a part shows."""
+_MOST_SHOWN = 160
+"""Characters of what is said of one of them."""
 
 
 class Report(Sequence["Outcome"]):
     """Every outcome of a run, in the order of the input: a sequence of `Outcome`.
 
-    It keeps columns, about 65 bytes for each id, and makes an `Outcome` when one is asked for.
+    It keeps columns, about 65 bytes for each id, and makes an `Outcome` when one is asked for: by its place, or by its
+    id in any form that is taken as input, of which it gives the first place. `in`, `index` and `count` take ids, too.
+
+    Raises:
+        IndexError: There is no such place.
+        KeyError: There is no such id.
 
     Example:
         >>> from entra_reprocess import reprocess_many
@@ -29,6 +41,11 @@ class Report(Sequence["Outcome"]):
         ...     report = reprocess_many([*graph.ids, "x"], base_url=graph.url, credential=graph.credential)
         >>> len(report), report.counts["accepted"], report[-1].status
         (4, 3, 'rejected')
+        >>> report[graph.ids[1]].status, report.index(graph.ids[1]), graph.ids[1].upper() in report
+        ('accepted', 1, True)
+        >>> report.not_accepted
+        <Report of 1: 1 rejected
+          x rejected (assignment id "x" is no GUID of the form 8-4-4-4-12, like d82eb508-acc4-43cc-bcf1-7c1c4a2c073b)>
     """
 
     __module__ = "entra_reprocess"  # the public place, for tracebacks and pickles
@@ -59,16 +76,64 @@ class Report(Sequence["Outcome"]):
         return len(self._native)
 
     @overload
-    def __getitem__(self, place: int) -> Outcome: ...
+    def __getitem__(self, place: SupportsIndex | str | UUID | Outcome | Assignment) -> Outcome: ...
     @overload
     def __getitem__(self, place: slice) -> Report: ...
-    def __getitem__(self, place: int | slice) -> Outcome | Report:
+    def __getitem__(self, place: SupportsIndex | slice | str | UUID | Outcome | Assignment) -> Outcome | Report:
         if isinstance(place, slice):
             places = range(len(self))[place]
             # The step between fewer than two is never taken, and may be any number.
             step = places.step if len(places) > 1 else 1
             return Report(self._native.slice(places.start, step, len(places)))
-        return self._native.at(range(len(self))[place])
+        if hasattr(place, "__index__"):
+            try:
+                return self._native.at(range(len(self))[place])
+            except IndexError:
+                raise IndexError(f"the report has {len(self):,} places, from 0") from None
+        wanted = _id_of(place)
+        if wanted is None:
+            raise TypeError(f"a report has places, slices and ids (str or uuid.UUID), not {type(place).__name__}")
+        found = self._native.find(wanted, 0, len(self))
+        if found is None:
+            raise KeyError(_missing(wanted))
+        return self._native.at(found)
+
+    def __contains__(self, value: object) -> bool:
+        return self._place_of(value, 0, len(self)) is not None
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """The first place of an id, or of an outcome.
+
+        Args:
+            value: An id in any form that is taken as input, something listed that has one, or an outcome.
+            start: The first place to look at.
+            stop: The place before which to stop looking.
+
+        Raises:
+            ValueError: It is not there.
+        """
+        start, stop, _ = slice(start, stop).indices(len(self))
+        place = self._place_of(value, start, stop)
+        if place is None:
+            raise ValueError(_missing(_id_of(value) or type(value).__name__))
+        return place
+
+    def count(self, value: Any) -> int:
+        """How many places are of an id, or have an outcome that equals this one."""
+        wanted = _id_of(value)
+        if wanted is None or _is_outcome(value):
+            return super().count(value)
+        return self._native.count_of(wanted)
+
+    def _place_of(self, value: object, start: int, stop: int) -> int | None:
+        wanted = _id_of(value)
+        if wanted is None:
+            return None
+        place = self._native.find(wanted, start, stop)
+        # An outcome is there where an equal one is, as in any sequence: in another run the same id may end otherwise.
+        while place is not None and _is_outcome(value) and self._native.at(place) != value:
+            place = self._native.find(wanted, place + 1, stop)
+        return place
 
     def __iter__(self) -> Iterator[Outcome]:
         for start in range(0, len(self), _CHUNK):
@@ -85,8 +150,14 @@ class Report(Sequence["Outcome"]):
         return _unpickle, (self._native.to_bytes(),)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{number:,} {status}" for status, number in self.counts.items() if number)
-        return f"<Report of {len(self):,}: {counts or 'nothing'} in {self.elapsed:.1f} s>"
+        counts = ", ".join(f"{number:,} {status}" for status, number in self.counts.items() if number) or "nothing"
+        if not self._native.is_part():
+            return f"<Report of {len(self):,}: {counts} in {self.elapsed:.1f} s>"
+        failures = self.not_accepted
+        lines = [f"<Report of {len(self):,}: {counts}", *(_shown(outcome) for outcome in failures[:_SHOWN])]
+        if len(failures) > _SHOWN:
+            lines.append(f"and {len(failures) - _SHOWN:,} more")
+        return "\n  ".join(lines) + ">"
 
     @property
     def counts(self) -> dict[Status, int]:
@@ -110,12 +181,12 @@ class Report(Sequence["Outcome"]):
 
     @property
     def elapsed(self) -> float:
-        """Seconds that the run took."""
+        """Seconds that the whole run took, also in a part of its report."""
         return self._native.figures()[0]
 
     @property
     def http_requests(self) -> int:
-        """HTTP requests made for the whole run."""
+        """HTTP requests made for the whole run, also in a part of its report."""
         return self._native.figures()[1]
 
     @property
@@ -162,3 +233,30 @@ class Report(Sequence["Outcome"]):
 
 def _unpickle(packed: bytes) -> Report:
     return Report(NativeReport.from_bytes(packed))
+
+
+def _id_of(value: object) -> str | UUID | None:
+    """The id that it is, or has, as what lists give has one; None for anything else."""
+    from uuid import UUID
+
+    found = getattr(value, "id", value)
+    return found if isinstance(found, str | UUID) else None
+
+
+def _missing(wanted: object) -> str:
+    return f"{str(wanted)[:64]!r} is not in this report"
+
+
+def _is_outcome(value: object) -> bool:
+    from ._outcome import Outcome
+
+    return isinstance(value, Outcome)
+
+
+def _shown(outcome: Outcome) -> str:
+    """One that was not accepted, in a line: which, and why."""
+    from textwrap import shorten
+
+    answer = " ".join(str(part) for part in (outcome.http_status, outcome.code) if part)
+    why = shorten(": ".join(part for part in (answer, outcome.message) if part), _MOST_SHOWN, placeholder=" …")
+    return f"{outcome.id} {outcome.status}" + (f" ({why})" if why else "")

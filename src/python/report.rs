@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -13,6 +13,7 @@ use super::{convert, errors};
 use crate::outcome::Status;
 use crate::run::Finished;
 use crate::run::columns::Columns;
+use crate::run::columns::lookup::Lookup;
 use crate::run::journal;
 
 /// Outcomes by place.
@@ -22,6 +23,9 @@ pub struct NativeReport {
     /// The rows of a selection; `None` for all places of the input.
     selected: Option<Vec<u32>>,
     figures: Figures,
+    /// Where each id stands, once somebody has asked. Made without letting go of the interpreter, so that no fork can
+    /// come in between.
+    lookup: OnceLock<Lookup>,
 }
 
 /// The run as a whole: elapsed seconds, HTTP requests, retries, seconds paused.
@@ -31,16 +35,9 @@ impl NativeReport {
     /// All outcomes of a finished run.
     pub fn of(finished: Finished) -> Self {
         let stats = finished.stats;
-        Self {
-            columns: Arc::new(finished.columns),
-            selected: None,
-            figures: (
-                finished.elapsed.as_secs_f64(),
-                stats.http_requests,
-                stats.retries,
-                stats.paused.as_secs_f64(),
-            ),
-        }
+        let figures =
+            (finished.elapsed.as_secs_f64(), stats.http_requests, stats.retries, stats.paused.as_secs_f64());
+        Self::new(Arc::new(finished.columns), None, figures)
     }
 
     fn rows(&self) -> &[u32] {
@@ -48,7 +45,11 @@ impl NativeReport {
     }
 
     fn with(&self, rows: Vec<u32>) -> Self {
-        Self { columns: self.columns.clone(), selected: Some(rows), figures: self.figures }
+        Self::new(self.columns.clone(), Some(rows), self.figures)
+    }
+
+    fn new(columns: Arc<Columns>, selected: Option<Vec<u32>>, figures: Figures) -> Self {
+        Self { columns, selected, figures, lookup: OnceLock::new() }
     }
 }
 
@@ -59,7 +60,7 @@ impl NativeReport {
     fn from_journal(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Self> {
         let path = convert::path(path)?;
         let past = py.detach(|| journal::load(&path)).map_err(|failure| errors::journal(py, &failure))?;
-        Ok(Self { columns: Arc::new(past.columns), selected: None, figures: past.figures })
+        Ok(Self::new(Arc::new(past.columns), None, past.figures))
     }
 
     /// What `to_bytes` has written.
@@ -67,7 +68,7 @@ impl NativeReport {
     fn from_bytes(bytes: &[u8]) -> PyResult<Self> {
         let (columns, selected, figures) = postcard::from_bytes(bytes)
             .map_err(|_| PyValueError::new_err("these bytes are no report of this version"))?;
-        Ok(Self { columns: Arc::new(columns), selected, figures })
+        Ok(Self::new(Arc::new(columns), selected, figures))
     }
 
     /// For pickle; only the same version reads it.
@@ -85,6 +86,24 @@ impl NativeReport {
     fn at<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyAny>> {
         let row = self.rows().get(place).ok_or_else(|| PyIndexError::new_err("report index out of range"))?;
         convert::outcome(py, &self.columns.outcome(*row))
+    }
+
+    /// The first place from `start` up to `end` of an id as given, None if it is not there.
+    fn find(&self, id: &Bound<'_, PyAny>, start: usize, end: usize) -> Option<usize> {
+        let rows = self.rows();
+        let lookup = self.lookup.get_or_init(|| Lookup::of(&self.columns, rows));
+        let end = end.min(rows.len());
+        self.columns.place_of(rows, lookup, &convert::assignment_id(id), start.min(end)..end)
+    }
+
+    /// How many places are of an id as given.
+    fn count_of(&self, id: &Bound<'_, PyAny>) -> usize {
+        self.columns.count_of(self.rows(), &convert::assignment_id(id))
+    }
+
+    /// Whether it is a selection, and not all of the run.
+    fn is_part(&self) -> bool {
+        self.selected.is_some()
     }
 
     /// The outcomes from a place on, at most `count` of them.

@@ -1,6 +1,7 @@
 //! All outcomes of a run in columns: about 60 bytes for each id and 4 for each place in the input.
 
 mod csv;
+pub mod lookup;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -30,6 +30,11 @@ impl Texts {
         number
     }
 
+    /// The number of a text that may be there.
+    pub fn find(&self, text: &str) -> Option<u32> {
+        self.numbers.get(text).copied()
+    }
+
     /// The text of a number.
     pub fn get(&self, number: u32) -> Option<&Arc<str>> {
         self.texts.get(number as usize)
