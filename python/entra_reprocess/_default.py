@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -36,7 +37,7 @@ def reprocess(assignment_id: str | UUID, /, *, credential: Credential = None, **
     Args:
         assignment_id: Its GUID.
         credential: As for `Client`.
-        **options: The options of `Client`. Calls with the same options share one client.
+        **options: The options of `Client`. Calls with the same options, environment and certificates share one client.
 
     Example:
         >>> from entra_reprocess import reprocess
@@ -71,7 +72,7 @@ def reprocess_many(
         on_outcome: As for `Client.reprocess_many`.
         deadline: As for `Client.reprocess_many`.
         credential: As for `Client`.
-        **options: The options of `Client`. Calls with the same options share one client.
+        **options: The options of `Client`. Calls with the same options, environment and certificates share one client.
     """
     credential = hide(credential)
     hide_urls(options)
@@ -82,14 +83,11 @@ def reprocess_many(
 
 
 def _client(credential: Credential, options: Options) -> Client:
-    # The environment decides what is left out, so it is part of what tells two sets of options apart.
-    import os
-
-    environment = tuple(hide(os.environ.get(f"ENTRA_REPROCESS_{name}")) for name in _ENVIRONMENT)
     key = (
         credential if isinstance(credential, str) else id(credential),
         tuple(sorted(options.items())),
-        environment,
+        _environment(credential),
+        _files(options),
     )
     try:
         found = _clients.get(key)
@@ -108,4 +106,40 @@ def _client(credential: Credential, options: Options) -> Client:
     return kept
 
 
-_ENVIRONMENT = ("CLOUD", "API_VERSION", "BASE_URL", "TOKEN")
+_ENVIRONMENT = (
+    *(f"ENTRA_REPROCESS_{name}" for name in ("CLOUD", "API_VERSION", "BASE_URL", "TOKEN")),
+    *("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+"""What a client reads once, when it is made: it decides what is left out, so it tells two sets of options apart."""
+_OF_SIGN_IN = ("AZURE_", "IDENTITY_", "IMDS_", "MSI_")
+"""How the names begin that DefaultAzureCredential reads when it is made.
+
+https://learn.microsoft.com/python/api/overview/azure/identity-readme#environment-variables
+"""
+
+
+def _environment(credential: Credential) -> tuple[object, ...]:
+    # Tokens, secrets and the password of a proxy are among them.
+    given: tuple[object, ...] = tuple(hide(os.environ.get(name)) for name in _ENVIRONMENT)
+    if credential is None and not os.environ.get("ENTRA_REPROCESS_TOKEN"):
+        # Another tenant or application is another sign-in.
+        given += tuple((name, hide(os.environ[name])) for name in sorted(os.environ) if name.startswith(_OF_SIGN_IN))
+    return given
+
+
+def _files(options: Options) -> tuple[object, ...]:
+    """What tells a file of certificates from one that has taken its place."""
+    folders = os.environ.get("SSL_CERT_DIR", "").split(os.pathsep)
+    return tuple(map(_stamp, (options.get("ca_bundle"), os.environ.get("SSL_CERT_FILE"), *folders)))
+
+
+def _stamp(path: object) -> tuple[int, ...] | None:
+    if not path or not isinstance(path, str | os.PathLike):
+        return None
+    try:
+        found = os.stat(path)  # noqa: PTH116 - pathlib takes longer to import than all of this
+    except (OSError, ValueError):
+        # The client says what is wrong with it.
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
