@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::text::{one_line, shorten, tame};
+use crate::text::{shorten, tame};
 
 /// How many characters of a refused input are kept to show it again.
 const SHOWN: usize = 64;
@@ -70,7 +70,7 @@ impl InvalidId {
         } else {
             "is no GUID of the form 8-4-4-4-12, like d82eb508-acc4-43cc-bcf1-7c1c4a2c073b"
         };
-        Self { reason: format!("assignment id {shown:?} {fault}"), shown: one_line(&shown) }
+        Self { reason: format!("assignment id {shown:?} {fault}"), shown: tame(text, SHOWN) }
     }
 
     /// For a value that is not text at all, such as a number; `shown` is its printed form.

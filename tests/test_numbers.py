@@ -51,6 +51,15 @@ def test_a_deadline_out_of_range_is_refused_with_the_range(graph: Emulator, clie
     assert graph.counters["http_requests"] == 0
 
 
+def test_ids_that_are_more_than_can_be_counted(client: Client) -> None:
+    endless: Any = range(10**20)
+    outcomes = client.iter_reprocess(endless)
+    assert [next(outcomes).id for _ in range(3)] == ["0", "1", "2"]
+    outcomes.close()  # type: ignore[attr-defined]  # it is a generator, which its type does not promise
+    report = client.reprocess_many(endless, deadline=0.05)
+    assert report.counts["rejected"] == len(report) > 0
+
+
 @pytest.fixture
 def report(client: Client) -> Report:
     return client.reprocess_many(["a", "b", "c"])

@@ -89,5 +89,6 @@ def length_of(ids: Any) -> int | None:
     """How many ids there are, where that is known beforehand."""
     try:
         return len(ids)
-    except TypeError:
+    except (TypeError, OverflowError):
+        # What is longer than a machine can count, such as a range, is read like what has no length.
         return None

@@ -16,14 +16,15 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ForwardRef
 
 import pytest
 
 if TYPE_CHECKING:
     from entra_reprocess.emulator import Emulator
 else:
-    from entra_reprocess._hints import Emulator
+    # For `typing.get_type_hints`, which alone follows it; see `_hints`, which would be an import for nothing here.
+    Emulator = ForwardRef("__import__('entra_reprocess.emulator', fromlist=['Emulator']).Emulator")
 
 
 def pytest_configure(config: pytest.Config) -> None:

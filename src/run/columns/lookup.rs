@@ -107,9 +107,8 @@ mod tests {
         let whole = 0..rows.len();
         let place = |id: &Result<_, _>, part| columns.place_of(rows, &lookup, id, part);
         let invalid = |text: &str| {
-            AssignmentId::parse(text).map_err(|refused| {
+            AssignmentId::parse(text).inspect_err(|refused| {
                 assert_eq!(refused.shown, text);
-                refused
             })
         };
         for (wanted, first, count) in
