@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::text::{shorten, tame};
+use crate::text::{sanitize, shorten};
 
 /// How many characters of a refused input are kept to show it again.
 const SHOWN: usize = 64;
@@ -70,12 +70,12 @@ impl InvalidId {
         } else {
             "is no GUID of the form 8-4-4-4-12, like d82eb508-acc4-43cc-bcf1-7c1c4a2c073b"
         };
-        Self { reason: format!("assignment id {shown:?} {fault}"), shown: tame(text, SHOWN) }
+        Self { reason: format!("assignment id {shown:?} {fault}"), shown: sanitize(text, SHOWN) }
     }
 
     /// For a value that is not text at all, such as a number; `shown` is its printed form.
     pub fn of_type(shown: &str, type_name: &str) -> Self {
-        let shown = tame(shown, SHOWN);
+        let shown = sanitize(shown, SHOWN);
         Self {
             reason: format!("assignment id {shown} is of type {type_name}; give a str or a uuid.UUID"),
             shown,

@@ -34,7 +34,7 @@ const fn steers(char: char) -> bool {
 }
 
 /// A text of others as it is kept: in one line, and not longer than so many characters.
-pub fn tame(text: &str, most: usize) -> String {
+pub fn sanitize(text: &str, most: usize) -> String {
     // Cut before as well, so that a text of a megabyte is not escaped for nothing.
     shorten(&one_line(&shorten(text, most)), most)
 }
@@ -43,8 +43,8 @@ pub fn tame(text: &str, most: usize) -> String {
 const LONGEST_ID: usize = 200;
 
 /// An id or a code of the service, which may send anything of any length.
-pub fn tame_id(id: &str) -> String {
-    tame(id, LONGEST_ID)
+pub fn sanitize_id(id: &str) -> String {
+    sanitize(id, LONGEST_ID)
 }
 
 #[cfg(test)]
@@ -68,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tame_text_has_its_length() {
-        assert_eq!(tame("abc", 3), "abc");
-        assert_eq!(tame("abcd", 3), "abc…");
-        assert_eq!(tame("\u{1b}\u{1b}", 5), "\\x1b\\…");
-        assert_eq!(tame(&"\n".repeat(1_000_000), 4), "\\n\\n…");
+    fn a_sanitized_text_has_its_length() {
+        assert_eq!(sanitize("abc", 3), "abc");
+        assert_eq!(sanitize("abcd", 3), "abc…");
+        assert_eq!(sanitize("\u{1b}\u{1b}", 5), "\\x1b\\…");
+        assert_eq!(sanitize(&"\n".repeat(1_000_000), 4), "\\n\\n…");
     }
 }

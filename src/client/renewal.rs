@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use super::Client;
 use crate::echo::Echoes;
 use crate::retry::Attempt;
-use crate::text::tame;
+use crate::text::sanitize;
 use crate::token::{CredentialFailure, Lease, TokenSource};
 
 /// For a source that has no way to ask for claims.
@@ -155,7 +155,7 @@ impl Renewals {
             let mut echoes = Echoes::default();
             echoes.remember(lease.secret.expose_secret());
             let claims = echoes.blotted(claims).unwrap_or_else(|| claims.to_owned());
-            format!("{said} The claims: {}.", tame(&claims, SHOWN))
+            format!("{said} The claims: {}.", sanitize(&claims, SHOWN))
         });
         let described = lease.claims.as_ref().map(|claims| claims.describe());
         let same = (challenge.is_none() && self.is_same).then(|| SAME_TOKEN.to_owned());

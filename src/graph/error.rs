@@ -3,7 +3,7 @@
 use serde::de::MapAccess;
 
 use super::json::{self, Key, Read, Reader, Skip};
-use crate::text::{tame, tame_id};
+use crate::text::{sanitize, sanitize_id};
 
 /// How much of a message is kept; it is for people, and a service may send anything of any length.
 const MESSAGE_LIMIT: usize = 1_000;
@@ -77,16 +77,18 @@ impl<'de> Reader<'de> for Level {
         while let Some(key) = entries.next_key_seed(Read(Key))? {
             // A key that comes twice counts as it came last.
             match key.as_deref() {
-                Some("code") => own.code = entries.next_value_seed(Read(Tamed(tame_id)))?,
-                Some("message") => own.message = entries.next_value_seed(Read(Tamed(tame_message)))?,
+                Some("code") => own.code = entries.next_value_seed(Read(Sanitized(sanitize_id)))?,
+                Some("message") => {
+                    own.message = entries.next_value_seed(Read(Sanitized(sanitize_message)))?
+                }
                 Some("request-id") if is_inner => {
-                    own.request_id = entries.next_value_seed(Read(Tamed(tame_id)))?;
+                    own.request_id = entries.next_value_seed(Read(Sanitized(sanitize_id)))?;
                 }
                 Some("client-request-id") if is_inner => {
-                    own.client_request_id = entries.next_value_seed(Read(Tamed(tame_id)))?;
+                    own.client_request_id = entries.next_value_seed(Read(Sanitized(sanitize_id)))?;
                 }
                 Some("date") if is_inner => {
-                    own.date = entries.next_value_seed(Read(Tamed(tame_id)))?;
+                    own.date = entries.next_value_seed(Read(Sanitized(sanitize_id)))?;
                 }
                 Some("innerError") if self.depth < DEPTH_LIMIT => {
                     inner = Some(entries.next_value_seed(Read(Level { depth: self.depth + 1 }))?);
@@ -102,9 +104,9 @@ impl<'de> Reader<'de> for Level {
 }
 
 /// A text as it is kept.
-struct Tamed(fn(&str) -> String);
+struct Sanitized(fn(&str) -> String);
 
-impl Reader<'_> for Tamed {
+impl Reader<'_> for Sanitized {
     type Out = Option<String>;
 
     fn text(self, text: &str) -> Option<String> {
@@ -112,8 +114,8 @@ impl Reader<'_> for Tamed {
     }
 }
 
-fn tame_message(message: &str) -> String {
-    tame(message, MESSAGE_LIMIT)
+fn sanitize_message(message: &str) -> String {
+    sanitize(message, MESSAGE_LIMIT)
 }
 
 #[cfg(test)]

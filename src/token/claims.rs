@@ -10,7 +10,7 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use crate::graph::cloud::Cloud;
-use crate::text::tame;
+use crate::text::sanitize;
 
 /// Graph's own id, an audience in every cloud (<https://learn.microsoft.com/graph/permissions-reference>).
 const GRAPH_ID: &str = "00000003-0000-0000-c000-000000000000";
@@ -154,7 +154,7 @@ fn texts(value: &Value) -> Vec<String> {
 
 /// A claim as it is shown: whoever made the token may have put anything there.
 fn shown(claim: &str) -> String {
-    tame(claim, SHOWN)
+    sanitize(claim, SHOWN)
 }
 
 fn date(unix: i64) -> Option<String> {

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Answer, TransportFailure};
 use crate::echo::Echoes;
-use crate::text::{one_line, tame_id};
+use crate::text::{one_line, sanitize_id};
 
 /// The tokens that were sent of late.
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl Sent {
                     .flatten()
                     .for_each(clean);
                 for text in [&mut answer.request_id, &mut answer.date].into_iter().flatten() {
-                    *text = tame_id(text);
+                    *text = sanitize_id(text);
                 }
                 if let Some(blotted) = echoes.blotted_body(&answer.body) {
                     answer.body = blotted;

@@ -8,7 +8,7 @@ use serde::de::{MapAccess, SeqAccess};
 use crate::graph::error::{ErrorBody, Level};
 use crate::graph::json::{self, Key, Read, Reader, Scalar, ScalarValue, Skip};
 use crate::graph::listing::{State, States};
-use crate::text::tame_id;
+use crate::text::sanitize_id;
 
 /// More answers than that are none to a batch of ours, even if it answers each part many times.
 const MAX_RESPONSES: usize = 1_000;
@@ -178,7 +178,7 @@ fn part(status: &ScalarValue, headers: Headers, body: Body) -> PartResult {
     PartResult::Answered(Box::new(PartAnswer {
         status,
         retry_after: headers.retry_after.text(),
-        request_id: headers.request_id.text().map(|id| tame_id(&id)).or_else(|| error.request_id.clone()),
+        request_id: headers.request_id.text().map(|id| sanitize_id(&id)).or_else(|| error.request_id.clone()),
         challenge: headers.challenge.text(),
         error,
         state,

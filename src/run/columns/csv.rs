@@ -30,13 +30,13 @@ impl Columns {
         for row in rows {
             let outcome = self.outcome(*row);
             csv.write_record([
-                &*plain(&outcome.id.to_string()),
+                &*defused(&outcome.id.to_string()),
                 &outcome.index.to_string(),
                 outcome.status.name(),
                 &outcome.http_status.map(|status| status.to_string()).unwrap_or_default(),
-                &plain(outcome.code.as_deref().unwrap_or_default()),
-                &plain(outcome.message.as_deref().unwrap_or_default()),
-                &plain(outcome.request_id.as_deref().unwrap_or_default()),
+                &defused(outcome.code.as_deref().unwrap_or_default()),
+                &defused(outcome.message.as_deref().unwrap_or_default()),
+                &defused(outcome.request_id.as_deref().unwrap_or_default()),
                 &outcome.client_request_id.map(|id| id.to_string()).unwrap_or_default(),
                 &outcome.attempts.to_string(),
                 &format!("{:.3}", outcome.elapsed.as_secs_f64()),
@@ -49,7 +49,7 @@ impl Columns {
 
 /// A text of others as a cell that no spreadsheet takes for a formula: with a single quote before what could begin one
 /// (<https://owasp.org/www-community/attacks/CSV_Injection>). Blanks before that are passed over, as some programs do.
-fn plain(text: &str) -> Cow<'_, str> {
+fn defused(text: &str) -> Cow<'_, str> {
     let begins = |char| matches!(char, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
     if text.starts_with(['\t', '\r', '\n']) || text.trim_start().starts_with(begins) {
         return Cow::Owned(format!("'{text}"));
@@ -126,7 +126,7 @@ mod tests {
             ("\u{a0}=1", "'\u{a0}=1"),
             ("＝1", "'＝1"),
         ] {
-            assert_eq!(plain(text), cell);
+            assert_eq!(defused(text), cell);
         }
         let mut columns = Columns::default();
         columns.add_invalid(&"=cmd|' /C calc'!A0".into());
