@@ -122,9 +122,11 @@ class ProtocolError(TransportError):
 
 
 class CredentialError(ReprocessError):
-    """The credential raised (its exception is the cause), hung, or gave no token that Graph would take.
+    """The credential raised, hung, or gave no token that Graph would take; the text says why and what to do.
 
-    Graph was not asked: a token that has expired, or is for another service or cloud, is seen before it is sent.
+    What it raised is the `__cause__`, or the `__context__` where its text is so long that it would hide ours in a
+    traceback. Graph was not asked: a token that has expired, or is for another service or cloud, is seen before it is
+    sent.
     """
 
 
@@ -196,14 +198,14 @@ def graph_error(
         text += f": {message}"
     if given_up:
         text += f" ({given_up})"
+    if request_id:
+        text += f"\nrequest-id {request_id}"
     remedy = _WRONG_ROUTE if status_code == 404 and code == "" else _REMEDIES.get(status_code)
     if remedy and not (is_challenged and status_code == 403):
         text += f"\n{remedy}"
     if advice:
         # What the client saw in the token that it sent; a report does not keep it for each outcome.
         text += f"\n{advice}"
-    if request_id:
-        text += f"\nrequest-id {request_id}"
     return _BY_STATUS.get(status_code, ServiceError)(
         text,
         status_code=status_code,

@@ -75,7 +75,12 @@ fn transport(py: Python<'_>, failure: &TransportFailure) -> PyErr {
 fn credential(py: Python<'_>, failure: &CredentialFailure) -> PyErr {
     let err = raised(py, "CredentialError", (failure.message.as_str(),), None);
     if let Some(cause) = failure.cause.as_deref().and_then(|cause| cause.downcast_ref::<PyErr>()) {
-        err.set_cause(py, Some(cause.clone_ref(py)));
+        let attached = py
+            .import("entra_reprocess._reason")
+            .and_then(|module| module.call_method1("attach", (err.value(py), cause.value(py))));
+        if attached.is_err() {
+            err.set_cause(py, Some(cause.clone_ref(py)));
+        }
     }
     err
 }
