@@ -339,7 +339,8 @@ class Client:
 
         Raises:
             TypeError: `ids` is a single id, a mapping or a table.
-            RunStoppedError: The whole reading stopped (no token, host unreachable).
+            RunStoppedError: The whole reading stopped (no token, host unreachable, 50 ids in a row that were forbidden
+                before any could be read).
             RunInterrupted: Ctrl-C.
 
         See https://learn.microsoft.com/graph/api/accesspackageassignment-get

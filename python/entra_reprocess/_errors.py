@@ -22,6 +22,22 @@ _REMEDIES = {
         " manager or higher (Identity Governance, Catalogs, Roles and administrators); an app may hold such a role"
         " instead. The tenant needs Entra ID P2 or Governance. An id that does not exist was seen to answer 403 too."
     ),
+    429: (
+        "The service is asked for more than it grants, by this or another program: try again later, or raise max_wait= or"
+        " max_retries=, or set rate= lower."
+    ),
+}
+# Of one assignment (https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess); a list has other reasons.
+_REMEDIES_OF_ONE = {
+    400: (
+        "Graph reprocesses an assignment that is delivered: client.states([...]) tells whether it is."
+    ),
+    404: (
+        "No assignment of this tenant has that id. It may be the id of a person, an access package or a request: use the"
+        " id of an assignment, as client.assignments(target=...) and client.assignments(access_package=...) list those"
+        " of a person and of a package. An assignment that was removed is gone as well; then the person has to be"
+        " assigned anew."
+    ),
 }
 _WRONG_ROUTE = "The code is empty: Graph has no such route, so look at base_url and api_version, not at the assignment."
 
@@ -94,7 +110,7 @@ class PermissionDeniedError(GraphError):
 
 
 class NotFoundError(GraphError, LookupError):
-    """404: there is no such assignment."""
+    """404: there is no such assignment; the id may be that of a person, an access package or a request."""
 
 
 class ConflictError(GraphError):
@@ -138,7 +154,7 @@ class JournalError(ReprocessError):
 
 
 class RunStoppedError(ReprocessError):
-    """The whole run stopped; the cause says why.
+    """The whole run stopped; the text ends in the reason, with what to do, and the cause is its exception.
 
     Attributes:
         report: Every outcome, also of what was not attempted. None from an iterator, which has given them out.
@@ -188,6 +204,7 @@ def graph_error(
     advice: str | None = None,
     given_up: str | None = None,
     is_challenged: bool = False,
+    is_of_assignment: bool = True,
 ) -> GraphError:
     """The exception that an answer stands for; the status alone decides the class."""
     subject = f"assignment {id}: " if id else ""
@@ -200,7 +217,8 @@ def graph_error(
         text += f" ({given_up})"
     if request_id:
         text += f"\nrequest-id {request_id}"
-    remedy = _WRONG_ROUTE if status_code == 404 and code == "" else _REMEDIES.get(status_code)
+    remedies = _REMEDIES | _REMEDIES_OF_ONE if is_of_assignment else _REMEDIES
+    remedy = _WRONG_ROUTE if status_code == 404 and code == "" else remedies.get(status_code)
     if remedy and not (is_challenged and status_code == 403):
         text += f"\n{remedy}"
     if advice:
