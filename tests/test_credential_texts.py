@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from entra_reprocess.emulator import Emulator
 
 from . import scripts
 
+ID = "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b"
 CANARY = "canary~5b0c2e.9d41-77aa"
 REMEDY = "client secret that is valid"
 
@@ -100,9 +102,7 @@ def test_the_asynchronous_client_tells_the_same(tenant: Emulator, call: str) -> 
     told_in_full(str(caught.value))
 
 
-def test_log_report_and_table_tell_it_too(
-    tenant: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_log_report_and_table_tell_it_too(tenant: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     client = Client(wrong_secret(tenant, azure.identity), base_url=tenant.url, ca_bundle=tenant.ca_bundle)
     with caplog.at_level(logging.WARNING, "entra_reprocess"), pytest.raises(RunStoppedError) as caught:
         client.reprocess_many(tenant.ids, journal=tmp_path / "run.db")
@@ -153,9 +153,7 @@ def test_what_a_long_text_has_hidden_can_still_be_looked_at() -> None:
 
     for raised, is_printed in [(long, False), (short, True), (KeyError("access_token"), True)]:
         with pytest.raises(CredentialError) as caught:
-            Client(lambda raised=raised: fail(raised), base_url="http://127.0.0.1:9").reprocess(
-                "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b"
-            )
+            Client(partial(fail, raised), base_url="http://127.0.0.1:9").reprocess(ID)
         assert (caught.value.__cause__ or caught.value.__context__) is raised
         assert (caught.value.__cause__ is raised) == is_printed
         printed = "".join(traceback.format_exception(caught.value))
@@ -179,7 +177,7 @@ def test_a_secret_of_the_exception_is_told_by_nobody(
         raise RuntimeError(text)
 
     client = Client(fetch, base_url="http://127.0.0.1:9")
-    ids = ["d82eb508-acc4-43cc-bcf1-7c1c4a2c073b"]
+    ids = [ID]
     with pytest.raises(CredentialError) as one:
         client.reprocess(ids[0])
     with caplog.at_level(logging.DEBUG), pytest.raises(RunStoppedError) as many:

@@ -53,8 +53,9 @@ def test_what_may_be_a_secret_is_hidden(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "AADSTS7000215: Invalid client secret provided. Ensure the secret being sent in the request is the client secret"
-        f" value, not the client secret ID, for a secret added to app '{GUID}'. Trace ID: {GUID} Timestamp: 2026-11-25",
+        "AADSTS7000215: Invalid client secret provided. Ensure the secret being sent in the request is the client"
+        f" secret value, not the client secret ID, for a secret added to app '{GUID}'."
+        f" Trace ID: {GUID} Timestamp: 2026-11-25",
         f"AADSTS700016: Application with identifier '{GUID}' was not found in the directory 'Contoso'.",
         "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)",
         "Failed to get a token: connection refused by login.microsoftonline.com:443",
@@ -67,6 +68,10 @@ def test_what_may_be_a_secret_is_hidden(text: str) -> None:
 )
 def test_what_is_no_secret_is_left(text: str) -> None:
     assert redacted(text) == text
+
+
+def refused(text: str) -> Exception:
+    return ClientAuthenticationError(text)
 
 
 def unavailable(text: str) -> Exception:
@@ -82,26 +87,38 @@ CHAIN = (
 @pytest.mark.parametrize(
     ("error", "line", "remedy"),
     [
-        (ClientAuthenticationError("Authentication failed: AADSTS7000215: Invalid.\r\nTrace ID: x"), "failed: AADSTS7000215: Invalid.", "client secret that is valid"),  # fmt: skip
-        (ClientAuthenticationError("AADSTS7000222: The keys are expired."), "AADSTS7000222: The keys", "client secret that is valid"),  # fmt: skip
-        (ClientAuthenticationError("AADSTS65001: No consent."), "AADSTS65001", "grant the permission"),
-        (ClientAuthenticationError("AADSTS700016: No application."), "AADSTS700016", "check the client id and the tenant"),  # fmt: skip
-        (ClientAuthenticationError("AADSTS50076: MFA."), "AADSTS50076", "needs a person"),
-        (ClientAuthenticationError("AADSTS53003: Blocked."), "AADSTS53003", "Conditional Access policy"),
-        (ClientAuthenticationError("AADSTS90002: No tenant."), "AADSTS90002", "Check the tenant id"),
-        (ClientAuthenticationError("AADSTS1234567: New."), "AADSTS1234567", "https://login.microsoftonline.com/error?code=1234567"),  # fmt: skip
-        (ClientAuthenticationError("First line\nContent: AADSTS50173: Ended"), "Content: AADSTS50173: Ended", "`az login`"),  # fmt: skip
-        (ClientAuthenticationError(f"{'x ' * 300}AADSTS50126: Wrong"), "…; AADSTS50126", "the password"),
-        (ClientAuthenticationError(CHAIN.format("no variables")), "failed to retrieve a token from the included", "`az login`"),  # fmt: skip
-        (ClientAuthenticationError(CHAIN.format("AADSTS7000215: Bad.")), "EnvironmentCredential: AADSTS7000215: Bad.", "client secret that is valid"),  # fmt: skip
+        (
+            refused("Authentication failed: AADSTS7000215: Invalid.\r\nTrace ID: x"),
+            "failed: AADSTS7000215: Invalid.",
+            "client secret that is valid",
+        ),
+        (refused("AADSTS7000222: The keys are expired."), "AADSTS7000222: The keys", "client secret that is valid"),
+        (refused("AADSTS65001: No consent."), "AADSTS65001", "grant the permission"),
+        (refused("AADSTS700016: No application."), "AADSTS700016", "check the client id and the tenant"),
+        (refused("AADSTS50076: MFA."), "AADSTS50076", "needs a person"),
+        (refused("AADSTS53003: Blocked."), "AADSTS53003", "Conditional Access policy"),
+        (refused("AADSTS90002: No tenant."), "AADSTS90002", "Check the tenant id"),
+        (refused("AADSTS1234567: New."), "AADSTS1234567", "https://login.microsoftonline.com/error?code=1234567"),
+        (refused("First line\nContent: AADSTS50173: Ended"), "Content: AADSTS50173: Ended", "`az login`"),
+        (refused(f"{'x ' * 300}AADSTS50126: Wrong"), "…; AADSTS50126", "the password"),
+        (refused(CHAIN.format("no variables")), "failed to retrieve a token from the included", "`az login`"),
+        (
+            refused(CHAIN.format("AADSTS7000215: Bad.")),
+            "EnvironmentCredential: AADSTS7000215: Bad.",
+            "client secret that is valid",
+        ),
         (unavailable("Please run 'az login' to set up an account"), "Please run 'az login'", "AZURE_CLIENT_ID"),
         (ServiceRequestError("Cannot resolve login.example"), "Cannot resolve", "cannot be reached"),
         (KeyError("access_token"), "(KeyError): 'access_token'", "by itself"),
-        (RuntimeError("sign in at the desk first\nof the second floor"), "(RuntimeError): sign in at the desk first\n", "by itself"),  # fmt: skip
+        (
+            RuntimeError("sign in at the desk first\nof the second floor"),
+            "(RuntimeError): sign in at the desk first\n",
+            "by itself",
+        ),
         (RuntimeError(), "no token (RuntimeError)\n", "by itself"),
         (RuntimeError("\n \n"), "no token (RuntimeError)\n", "by itself"),
     ],
-)  # fmt: skip
+)
 def test_the_line_that_says_why_and_the_remedy(error: Exception, line: str, remedy: str) -> None:
     text = reason_of(error)
     assert line in text
@@ -116,10 +133,10 @@ def test_a_long_line_is_cut_and_what_stood_at_the_cut_is_not_shown() -> None:
     assert SECRET[:4] not in text
 
 
-class Mute(Exception):
+class MuteError(Exception):
     def __str__(self) -> str:
         raise ValueError(CANARY)
 
 
 def test_an_exception_that_cannot_be_shown_has_its_name() -> None:
-    assert reason_of(Mute()).startswith("the credential gave no token (Mute)\n")
+    assert reason_of(MuteError()).startswith("the credential gave no token (MuteError)\n")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from entra_reprocess import AsyncClient, Client, Outcome, PermissionDeniedError, RunStoppedError, ThrottledError
-
 from entra_reprocess.emulator import Emulator
 
 from .faults import assignment_ids

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ._report import Report
 
 _MOST_CLIENTS = 16
-_clients: OrderedDict[Any, tuple[Client, object]] = OrderedDict()
-"""The clients used last by their options, each with its credential, so that its `id` stays taken.
+_clients: OrderedDict[Any, Client] = OrderedDict()
+"""The clients used last by their options and credential.
 
 Every access is one operation on the dict, which needs no lock; a lock could be held by another thread at a fork.
 """
@@ -85,7 +85,7 @@ def _client(credential: Credential, options: Options) -> Client:
 
     environment = tuple(hide(os.environ.get(f"ENTRA_REPROCESS_{name}")) for name in _ENVIRONMENT)
     key = (
-        credential if isinstance(credential, str) else id(credential),
+        credential,
         tuple(sorted(options.items())),
         environment,
     )
@@ -95,9 +95,9 @@ def _client(credential: Credential, options: Options) -> Client:
         # An option of a wrong, unhashable type: the client says which.
         return Client(credential, **options)
     if found is not None:
-        return found[0]
+        return found
     made = Client(credential, **options)
-    kept = _clients.setdefault(key, (made, credential))[0]
+    kept = _clients.setdefault(key, made)
     if kept is not made:
         made.close()
     if len(_clients) > _MOST_CLIENTS:

@@ -23,19 +23,17 @@ _REMEDIES = {
         " instead. The tenant needs Entra ID P2 or Governance. An id that does not exist was seen to answer 403 too."
     ),
     429: (
-        "The service is asked for more than it grants, by this or another program: try again later, or raise max_wait= or"
-        " max_retries=, or set rate= lower."
+        "The service is asked for more than it grants, by this or another program: try again later, or raise max_wait="
+        " or max_retries=, or set rate= lower."
     ),
 }
 # Of one assignment (https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess); a list has other reasons.
 _REMEDIES_OF_ONE = {
-    400: (
-        "Graph reprocesses an assignment that is delivered: client.states([...]) tells whether it is."
-    ),
+    400: ("Graph reprocesses an assignment that is delivered: client.states([...]) tells whether it is."),
     404: (
-        "No assignment of this tenant has that id. It may be the id of a person, an access package or a request: use the"
-        " id of an assignment, as client.assignments(target=...) and client.assignments(access_package=...) list those"
-        " of a person and of a package. An assignment that was removed is gone as well; then the person has to be"
+        "No assignment of this tenant has that id. It may be the id of a person, an access package or a request: use"
+        " the id of an assignment, as client.assignments(target=...) and client.assignments(access_package=...) list"
+        " those of a person and of a package. An assignment that was removed is gone as well; then the person has to be"
         " assigned anew."
     ),
 }

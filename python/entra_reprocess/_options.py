@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Literal, TypedDict
 
+from ._native import Secret
 from ._secret import hide
 
 Cloud = Literal["global", "usgov", "usgov-dod", "china"]
@@ -59,6 +60,9 @@ def _expect(options: Options, kind: str, types: type | tuple[type, ...], *names:
         value = options.get(name)
         if value is None and name not in _NEVER_NONE:
             continue
+        hidden = value if isinstance(value, Secret) else None
         # A bool is an int to Python, and never what was meant here.
-        if not isinstance(value, types) or isinstance(value, bool):
-            raise TypeError(f"{name} is of type {type(value).__name__}; give {kind}")
+        fits = hidden.is_text if hidden is not None else isinstance(value, types) and not isinstance(value, bool)
+        if not fits:
+            given = type(value).__name__ if hidden is None else hidden.kind
+            raise TypeError(f"{name} is of type {given}; give {kind}")

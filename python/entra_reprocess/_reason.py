@@ -15,13 +15,14 @@ _MANY_LINES = 5
 # (https://learn.microsoft.com/entra/identity-platform/reference-error-codes).
 _CODE = re.compile(r"AADSTS\d+")
 _CONSENT = (
-    "Nobody has consented to what is asked for: let an administrator grant the permission"
-    " EntitlementManagement.ReadWrite.All (Entra admin center, App registrations, API permissions, Grant admin consent)."
+    "Nobody has consented to what is asked for: let an administrator grant the"
+    " permission EntitlementManagement.ReadWrite.All (Entra admin center, App registrations, API permissions,"
+    " Grant admin consent)."
 )
 _APPLICATION = (
     "This tenant does not have that application: check the client id and the tenant id of the credential, and cloud=."
 )
-_SECRET = (
+_KEY = (
     "Give the credential a client secret that is valid: make a new one (Entra admin center, App registrations,"
     " Certificates & secrets) and use its value, not its id."
 )
@@ -35,7 +36,9 @@ _PERSON = (
     " or pass InteractiveBrowserCredential()), or run unattended as a service principal."
 )
 _AGAIN = "The sign-in has ended: sign in again (`az login`), or pass another credential with credential=."
-_ACCOUNT = "Check the user name, the password and the state of the account, or pass another credential with credential=."
+_ACCOUNT = (
+    "Check the user name, the password and the state of the account, or pass another credential with credential=."
+)
 _POLICY = (
     "A Conditional Access policy or the assignment of users to the application blocks the sign-in: ask an administrator"
     " (Entra admin center, Sign-in logs), or pass another credential with credential=."
@@ -49,7 +52,7 @@ _REMEDIES = {
     for remedy, codes in {
         _CONSENT: (65001, 65004, 90094, 650052, 650056, 650057),
         _APPLICATION: (700016, 7000112, 7000218, 700038),
-        _SECRET: (7000215, 7000222, 7000216),
+        _KEY: (7000215, 7000222, 7000216),
         _CERTIFICATE: (700027, 700024, 700023, 700030, 70021, 700211, 700212, 700213, 50013, 50012),
         _PERSON: (50072, 50074, 50076, 50078, 50079, 50158, 50058, 16000, 70044, 50125),
         _AGAIN: (50173, 700082, 700081, 70043, 70008, 50132, 50133, 50089, 54005),
@@ -63,8 +66,8 @@ _REMEDIES = {
 }
 _UNKNOWN_CODE = "Microsoft explains the code at https://login.microsoftonline.com/error?code={code}."
 _NOBODY = (
-    "Sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or pass another credential"
-    " with credential=."
+    "Sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_KEY, or pass another"
+    " credential with credential=."
 )
 _NO_WAY = "The sign-in service cannot be reached: check network, proxy and trusted certificates of the credential."
 _OTHER = "Try the credential by itself, or pass another one with credential=."
@@ -135,7 +138,9 @@ def _remedy(error: BaseException, codes: list[str]) -> str:
 
 _HIDDEN = "[hidden]"
 _GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_NAME = r"[\w-]*(?:secret|passw(?:or)?d|passphrase|pwd|token|assertion|api[_-]?key|access[_-]?key|signature|cookie)[\w-]*"
+_NAME = (
+    r"[\w-]*(?:secret|passw(?:or)?d|passphrase|pwd|token|assertion|api[_-]?key|access[_-]?key|signature|cookie)[\w-]*"
+)
 _VALUE = r"(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&\"']+)"
 _PAIRS = [
     re.compile(pattern)

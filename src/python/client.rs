@@ -7,14 +7,14 @@ use std::time::Duration;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::credential::{PythonCredential, PythonSource};
 use super::listing::{self, NativeListing};
 use super::log::NativeLog;
 use super::run::NativeRun;
 use super::runtime::Visit;
-use super::{convert, errors, runtime};
+use super::{convert, errors, runtime, secret};
 use crate::client::{Client, Options, SharedClient};
 use crate::graph::action::Action;
 use crate::graph::batch::MAX_PARTS;
@@ -31,6 +31,8 @@ use crate::transport::{TransportOptions, proxy_without_user};
 #[pyclass(frozen, module = "entra_reprocess._native")]
 pub struct NativeClient {
     options: Options,
+    /// As it was given, or by the environment. It was checked, and holds no password.
+    base_url: Option<String>,
     credential: Arc<PythonCredential>,
     /// The core client and its process: connections do not survive a fork. Locked as `runtime::SLOT` is.
     current: Mutex<Current>,
@@ -46,10 +48,12 @@ struct Current {
 impl NativeClient {
     #[new]
     fn new(options: &Bound<'_, PyDict>, source: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let options = read_options(options)?;
+        let base_url = hidden(options, "base_url")?;
+        let options = read_options(options, base_url.as_ref())?;
         let client = Client::new(options.clone()).map_err(PyValueError::new_err)?;
         Ok(Self {
             options,
+            base_url: base_url.map(|url| url.expose_secret().to_owned()),
             credential: Arc::new(PythonCredential::new(source)?),
             current: Mutex::new(Current { pid: std::process::id(), client: Some(Arc::new(client)) }),
         })
@@ -171,6 +175,11 @@ impl NativeClient {
         proxy_without_user(self.options.transport.proxy.as_ref()?.expose_secret())
     }
 
+    /// The `base_url` as a pickle may carry it.
+    fn carried_base_url(&self) -> Option<&str> {
+        self.base_url.as_deref()
+    }
+
     /// Whether it was closed.
     #[getter]
     fn closed(&self) -> bool {
@@ -213,7 +222,7 @@ impl Drop for NativeClient {
 }
 
 /// Read the options that `entra_reprocess._options` has collected and typed; their values are checked here.
-fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
+fn read_options(given: &Bound<'_, PyDict>, base_url: Option<&SecretString>) -> PyResult<Options> {
     let text = |name: &str| -> PyResult<Option<String>> {
         given.get_item(name)?.filter(|value| !value.is_none()).map(|value| value.extract()).transpose()
     };
@@ -238,8 +247,8 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
     let cloud: Cloud = text("cloud")?.unwrap_or_default().parse().map_err(PyValueError::new_err)?;
     let version: ApiVersion =
         text("api_version")?.unwrap_or_default().parse().map_err(PyValueError::new_err)?;
-    let endpoint =
-        Endpoint::new(cloud, text("base_url")?.as_deref(), version).map_err(PyValueError::new_err)?;
+    let endpoint = Endpoint::new(cloud, base_url.map(ExposeSecret::expose_secret), version)
+        .map_err(PyValueError::new_err)?;
     if required(given, "base_url_must_be_loopback")?.extract()? && !endpoint.is_loopback() {
         return Err(PyValueError::new_err(
             "ENTRA_REPROCESS_BASE_URL may only name this machine (localhost, 127.x.x.x or [::1]); pass base_url= to \
@@ -260,7 +269,7 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
             // tokio's gate counts in usize shifted by three; nobody needs more sockets than a process may open.
             concurrency: number("concurrency", 1, 1_000_000)? as usize,
             timeout: seconds("timeout", false)?,
-            proxy: text("proxy")?.map(Into::into),
+            proxy: hidden(given, "proxy")?,
             ca_bundle: match given.get_item("ca_bundle")? {
                 Some(value) if !value.is_none() => Some(convert::path(&value)?),
                 _ => None,
@@ -268,6 +277,12 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
         },
         endpoint,
     })
+}
+
+/// A text that may hold a password.
+fn hidden(given: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<SecretString>> {
+    let value = given.get_item(name)?.filter(|value| !value.is_none());
+    value.map(|value| secret::text_of(&value, name)).transpose()
 }
 
 /// Items a second; nothing slower than one in a day makes sense.

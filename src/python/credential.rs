@@ -9,7 +9,7 @@ use pyo3_async_runtimes::TaskLocals;
 
 use super::asking;
 use super::credential_task::CredentialTask;
-use super::runtime;
+use super::{runtime, secret};
 use crate::token::{CredentialFailure, PATIENCE, Token, TokenFuture, TokenSource};
 
 /// What the Python source says about itself, once for all calls.
@@ -107,8 +107,8 @@ impl PythonSource {
 }
 
 fn read(given: &Bound<'_, PyAny>, renewable: bool) -> PyResult<Token> {
-    let (secret, expires_on, refresh_on): (String, Option<i64>, Option<i64>) = given.extract()?;
-    Ok(Token { secret: secret.into(), expires_on, refresh_on, renewable })
+    let (secret, expires_on, refresh_on): (Bound<'_, PyAny>, Option<i64>, Option<i64>) = given.extract()?;
+    Ok(Token { secret: secret::text_of(&secret, "the token")?, expires_on, refresh_on, renewable })
 }
 
 /// Why there is no token, in words that hold no secret and say what to do; what was raised is kept beside them.

@@ -37,9 +37,7 @@ pub fn stop_cause(py: Python<'_>, cause: &StopCause) -> Option<PyErr> {
         StopCause::Credential(failure) => Some(credential(py, failure)),
         StopCause::Unreachable(failure) => Some(transport(py, failure)),
         StopCause::Journal(failure) => Some(journal(py, failure)),
-        StopCause::Refused(_, refusal) => {
-            Some(graph(py, refusal, None, true).unwrap_or_else(|err| err))
-        }
+        StopCause::Refused(_, refusal) => Some(graph(py, refusal, None, true).unwrap_or_else(|err| err)),
     }
 }
 
