@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ._client import Client
-from ._options import Options
+from ._options import Options, refuse_unknown
 from ._secret import hide, hide_urls
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def reprocess(assignment_id: str | UUID, /, *, credential: Credential = None, **
         'accepted'
     """
     credential = hide(credential)
-    hide_urls(options)
+    hide_urls(options, Options.__annotations__)
+    refuse_unknown("reprocess", options)
     return _client(credential, options).reprocess(assignment_id)
 
 
@@ -72,7 +73,8 @@ def reprocess_many(
         **options: The options of `Client`. Calls with the same options share one client.
     """
     credential = hide(credential)
-    hide_urls(options)
+    hide_urls(options, Options.__annotations__)
+    refuse_unknown("reprocess_many", options, "journal", "retry", "progress", "on_outcome", "deadline")
     client = _client(credential, options)
     return client.reprocess_many(
         ids, journal=journal, retry=retry, progress=progress, on_outcome=on_outcome, deadline=deadline

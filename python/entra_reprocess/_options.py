@@ -52,6 +52,22 @@ def checked(options: Options) -> dict[str, object]:
     return result
 
 
+def refuse_unknown(function: str, given: Options, *own: str) -> None:
+    """Refuse what is no option, in the name of the function that was called, which has these keywords of its own.
+
+    Raises:
+        TypeError: As Python would raise it for that function.
+    """
+    known = [*Options.__annotations__, "credential", *own]
+    for name in given:
+        if name not in known:
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, known, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{meant}")
+
+
 _NEVER_NONE = {"concurrency", "batch_size", "max_retries", "max_wait", "timeout"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ._native import Secret
@@ -12,7 +13,7 @@ def hide(value: Any) -> Any:
     return None if value is None else Secret(value)
 
 
-def hide_urls(options: Any) -> None:
-    """Hide the URLs in a dict of options."""
-    for name in {"proxy", "base_url"} & options.keys():
+def hide_urls(options: Any, known: Iterable[str]) -> None:
+    """Hide the URLs in a dict of options, and what is none of the known options: it may be a misspelt one."""
+    for name in options.keys() - (set(known) - {"proxy", "base_url"}):
         options[name] = hide(options[name])

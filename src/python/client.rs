@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use secrecy::{ExposeSecret, SecretString};
@@ -227,21 +227,27 @@ fn read_options(given: &Bound<'_, PyDict>, base_url: Option<&SecretString>) -> P
         given.get_item(name)?.filter(|value| !value.is_none()).map(|value| value.extract()).transpose()
     };
     let number = |name: &str, least: u32, most: u32| -> PyResult<u32> {
-        let value: i64 = required(given, name)?.extract()?;
-        u32::try_from(value).ok().filter(|value| (least..=most).contains(value)).ok_or_else(|| {
-            let range =
-                if most > 1_000_000 { format!("{least} or more") } else { format!("from {least} to {most}") };
-            PyValueError::new_err(format!("{name} is {value}; give a whole number, {range}"))
+        let value: Option<i64> = extracted(&required(given, name)?)?;
+        let fits = |value: &u32| (least..=most).contains(value);
+        value.and_then(|value| u32::try_from(value).ok()).filter(fits).ok_or_else(|| {
+            let range = match least {
+                0 => format!("0 or more and at most {most}"),
+                _ => format!("from {least} to {most}"),
+            };
+            PyValueError::new_err(format!("{name} is {}; give a whole number, {range}", shown(value)))
         })
     };
     let seconds = |name: &str, zero: bool| -> PyResult<Duration> {
-        let value: f64 = required(given, name)?.extract()?;
-        Duration::try_from_secs_f64(value)
-            .ok()
+        let value: Option<f64> = extracted(&required(given, name)?)?;
+        value
+            .and_then(|value| Duration::try_from_secs_f64(value).ok())
             .filter(|wait| (zero || !wait.is_zero()) && *wait <= LONGEST)
             .ok_or_else(|| {
                 let least = if zero { "0" } else { "more than 0" };
-                PyValueError::new_err(format!("{name} is {value}; give seconds, {least} and at most a year"))
+                PyValueError::new_err(format!(
+                    "{name} is {}; give seconds, {least} and at most a year",
+                    shown(value)
+                ))
             })
     };
     let cloud: Cloud = text("cloud")?.unwrap_or_default().parse().map_err(PyValueError::new_err)?;
@@ -261,13 +267,12 @@ fn read_options(given: &Bound<'_, PyDict>, base_url: Option<&SecretString>) -> P
         rate: read_rate(given)?,
         batch_size: number("batch_size", 1, most_parts)? as usize,
         limits: Limits {
-            max_retries: number("max_retries", 0, u32::MAX - 1)?,
+            max_retries: number("max_retries", 0, MOST_RETRIES)?,
             max_wait: seconds("max_wait", true)?,
         },
         transport: TransportOptions {
             https_only: endpoint.is_https(),
-            // tokio's gate counts in usize shifted by three; nobody needs more sockets than a process may open.
-            concurrency: number("concurrency", 1, 1_000_000)? as usize,
+            concurrency: number("concurrency", 1, MOST_REQUESTS)? as usize,
             timeout: seconds("timeout", false)?,
             proxy: hidden(given, "proxy")?,
             ca_bundle: match given.get_item("ca_bundle")? {
@@ -287,11 +292,34 @@ fn hidden(given: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<SecretString
 
 /// Items a second; nothing slower than one in a day makes sense.
 fn read_rate(given: &Bound<'_, PyDict>) -> PyResult<Option<f64>> {
-    let Some(rate) = required(given, "rate")?.extract::<Option<f64>>()? else { return Ok(None) };
-    if rate.is_finite() && rate >= 1e-5 {
-        return Ok(Some(rate));
+    let value = required(given, "rate")?;
+    if value.is_none() {
+        return Ok(None);
     }
-    Err(PyValueError::new_err(format!("rate is {rate}; give items a second, more than 0, or None to adapt")))
+    let rate: Option<f64> = extracted(&value)?;
+    if rate.is_some_and(|rate| (1e-5..=1e6).contains(&rate)) {
+        return Ok(rate);
+    }
+    Err(PyValueError::new_err(format!(
+        "rate is {}; give items a second, from 0.00001 to 1000000, or None to adapt",
+        shown(rate)
+    )))
+}
+
+/// A number, or `None` where it is larger than any of its type; Python's have no end.
+fn extracted<'py, T>(value: &Bound<'py, PyAny>) -> PyResult<Option<T>>
+where
+    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    match value.extract() {
+        Ok(number) => Ok(Some(number)),
+        Err(err) if err.is_instance_of::<PyOverflowError>(value.py()) => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+fn shown<T: ToString>(number: Option<T>) -> String {
+    number.map_or_else(|| "far out of range".into(), |number| number.to_string())
 }
 
 const READ_STATES: Job =
@@ -333,6 +361,10 @@ fn read_deadline(seconds: f64) -> PyResult<Duration> {
         })
 }
 
+/// As many sockets as a process may open on most systems. More requests in flight help nobody: Graph throttles before.
+const MOST_REQUESTS: u32 = 1_000;
+/// With the longest pause between attempts, these take hours.
+const MOST_RETRIES: u32 = 1_000;
 /// Longer waits are mistakes, and would overflow the clock's arithmetic.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
 
