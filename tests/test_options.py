@@ -68,7 +68,7 @@ BAD: list[tuple[dict[str, Any], type[Exception] | tuple[type[Exception], ...], s
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "text"), BAD, ids=[f"{[*row[0]][0]}-{place}" for place, row in enumerate(BAD)]
+    ("options", "kind", "text"), BAD, ids=[f"{next(iter(row[0]))}-{place}" for place, row in enumerate(BAD)]
 )
 @pytest.mark.parametrize("make", [Client, AsyncClient])
 def test_bad_options_are_refused(make: Any, options: dict[str, Any], kind: type[Exception], text: str) -> None:

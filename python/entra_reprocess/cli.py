@@ -95,7 +95,7 @@ def _objection(given: argparse.Namespace) -> str | None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let the signals that end a service or close a terminal end it as Ctrl-C does, so that it leaves no file behind."""
+    """Let the signals that end a service or close a terminal do what Ctrl-C does, so that no file is left behind."""
     before = {}
     # Another thread may set no handler.
     names = ("SIGTERM", "SIGHUP", "SIGBREAK") if current_thread() is main_thread() else ()
