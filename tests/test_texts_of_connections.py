@@ -1,4 +1,4 @@
-"""What is said of proxies that sign in by other means, of URLs with a backslash, and of an authority used as a server."""
+"""What is said of proxies with other ways to sign in, of backslashes in URLs, and of an authority used as a server."""
 
 from __future__ import annotations
 
