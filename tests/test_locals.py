@@ -83,7 +83,7 @@ OPERATIONS: list[Callable[[Any], object]] = [
     "{!r:>90}".format,
     lambda value: f"{value}",
     lambda value: "%s" % (value,),  # noqa: UP031 - as loggers do it
-    lambda value: "%.20s" % (value,),  # noqa: UP031
+    lambda value: "%.20s" % (value,),  # noqa: UP031 - likewise
     lambda value: value[:50],
     lambda value: value[3:40:2],
     lambda value: value + "",
@@ -294,7 +294,7 @@ def test_what_a_credential_gives_shows_in_none(graph: Emulator, kind: str) -> No
     for credential in credentials:
         client = Client(credential, base_url=graph.url)
         shows_nothing(lambda client=client: client.reprocess(ID))  # type: ignore[misc]  # a default binds it
-        shows_nothing(lambda client=client: client.reprocess_many([ID]))  # type: ignore[misc]
+        shows_nothing(lambda client=client: client.reprocess_many([ID]))  # type: ignore[misc]  # likewise
     shows_nothing(lambda: asyncio.run(alone()))
     shows_nothing(lambda: asyncio.run(many()))
 
