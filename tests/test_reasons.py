@@ -107,7 +107,11 @@ CHAIN = (
             "EnvironmentCredential: AADSTS7000215: Bad.",
             "client secret that is valid",
         ),
-        (unavailable("Please run 'az login' to set up an account"), "Please run 'az login'", "AZURE_CLIENT_ID"),
+        (
+            unavailable("Please run 'az login' to set up an account"),
+            "Please run 'az login'",
+            "AZURE_CLIENT_ID and AZURE_CLIENT_SECRET,",
+        ),
         (ServiceRequestError("Cannot resolve login.example"), "Cannot resolve", "cannot be reached"),
         (KeyError("access_token"), "(KeyError): 'access_token'", "by itself"),
         (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ._errors import ReprocessError
+
 _LONGEST_LINE = 400
 """Characters of the line that is repeated. Entra's longest ones end in a trace id and a time, which still fit."""
 _LONGEST_TEXT = 20_000
@@ -66,7 +68,7 @@ _REMEDIES = {
 }
 _UNKNOWN_CODE = "Microsoft explains the code at https://login.microsoftonline.com/error?code={code}."
 _NOBODY = (
-    "Sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_KEY, or pass another"
+    "Sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or pass another"
     " credential with credential=."
 )
 _NO_WAY = "The sign-in service cannot be reached: check network, proxy and trusted certificates of the credential."
@@ -85,6 +87,9 @@ _BY_NAME = {
 def reason_of(error: BaseException) -> str:
     """The kind of an exception of a credential, the line of its text that says why, and a line with the remedy."""
     text = _text_of(error)
+    if isinstance(error, ReprocessError):
+        # Of a client that came out of a pickle: it says all that there is to say.
+        return text
     codes = list(dict.fromkeys(_CODE.findall(text)))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # Of several credentials the first line names the chain, another one the code.
