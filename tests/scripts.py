@@ -7,8 +7,14 @@ import sys
 import textwrap
 
 
-def run(code: str, *arguments: str, timeout: float = 60, dev: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run a script to its end; a hang is a failure."""
+def run(
+    code: str,
+    *arguments: str,
+    timeout: float = 60,
+    dev: bool = False,
+    environment: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a script to its end, with this environment or with ours; a hang is a failure."""
     options = ["-X", "dev"] if dev else []
     return subprocess.run(
         [sys.executable, *options, "-c", textwrap.dedent(code), *arguments],
@@ -16,6 +22,7 @@ def run(code: str, *arguments: str, timeout: float = 60, dev: bool = False) -> s
         text=True,
         timeout=timeout,
         check=False,
+        env=environment,
     )
 
 

@@ -108,19 +108,21 @@ def trusted(folder: Path, authority: trustme.CA) -> Path:
 
 
 class SelfSigned:
-    """A certificate for localhost that no authority stands for."""
+    """A certificate for localhost that no authority stands for; with `of_authority` it says that it is one itself."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "self-signed.pem"
+    def __init__(self, folder: Path, *, of_authority: bool | None = None) -> None:
+        self._file = self.pem = folder / "self-signed.pem"
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        made = (
+        builder = (
             x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
             .not_valid_before(datetime.now(UTC) - timedelta(days=1))
             .not_valid_after(datetime.now(UTC) + timedelta(days=1))
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-            .sign(key, hashes.SHA256())
         )
+        if of_authority is not None:
+            builder = builder.add_extension(x509.BasicConstraints(of_authority, None), critical=True)
+        made = builder.sign(key, hashes.SHA256())
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

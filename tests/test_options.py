@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trustme
 
-from entra_reprocess import AsyncClient, Client, TransportError, reprocess
+from entra_reprocess import AsyncClient, Client, TransportError, reprocess, reprocess_many
 from entra_reprocess.emulator import EMULATOR_TOKEN, Emulator
 
 BAD: list[tuple[dict[str, Any], type[Exception] | tuple[type[Exception], ...], str]] = [
@@ -26,14 +26,37 @@ BAD: list[tuple[dict[str, Any], type[Exception] | tuple[type[Exception], ...], s
     ({"batch_size": True}, TypeError, "bool"),
     ({"concurrency": 0}, ValueError, "concurrency"),
     ({"concurrency": "8"}, TypeError, "concurrency"),
-    ({"concurrency": 10**30}, (ValueError, OverflowError), "."),
-    ({"rate": 0}, ValueError, "items a second"),
+    ({"concurrency": -1}, ValueError, "concurrency is -1; give a whole number, from 1 to 1000"),
+    ({"concurrency": 1001}, ValueError, "from 1 to 1000"),
+    ({"concurrency": 10**6}, ValueError, "from 1 to 1000"),
+    ({"concurrency": 10**30}, ValueError, "concurrency is far out of range; give a whole number, from 1 to 1000"),
+    ({"concurrency": 1 << 100_000}, ValueError, "from 1 to 1000"),
+    ({"concurrency": float("nan")}, TypeError, "concurrency"),
+    ({"batch_size": -(10**30)}, ValueError, "from 1 to 20"),
+    ({"rate": 0}, ValueError, "items a second, from 0.00001 to 1000000"),
+    ({"rate": -1}, ValueError, "items a second"),
+    ({"rate": 1e-300}, ValueError, "items a second"),
+    ({"rate": 1e7}, ValueError, "items a second"),
+    ({"rate": 10**400}, ValueError, "rate is far out of range; give items a second"),
+    ({"rate": True}, TypeError, "rate is of type bool"),
+    ({"rate": float("nan")}, ValueError, "items a second"),
     ({"rate": float("inf")}, ValueError, "items a second"),
     ({"rate": "5"}, TypeError, "items a second"),
-    ({"max_retries": -1}, ValueError, "0 or more"),
+    ({"max_retries": -1}, ValueError, "0 or more and at most 1000"),
+    ({"max_retries": 10**9}, ValueError, "at most 1000"),
+    ({"max_retries": 10**30}, ValueError, "at most 1000"),
     ({"max_wait": -1}, ValueError, "max_wait"),
     ({"max_wait": float("nan")}, ValueError, "max_wait"),
+    ({"max_wait": float("inf")}, ValueError, "max_wait is inf; give seconds, 0 and at most a year"),
+    ({"max_wait": 1e18}, ValueError, "at most a year"),
+    ({"max_wait": 10**400}, ValueError, "max_wait is far out of range; give seconds, 0 and at most a year"),
+    ({"max_wait": False}, TypeError, "max_wait is of type bool"),
     ({"timeout": 0}, ValueError, "more than 0"),
+    ({"timeout": -0.5}, ValueError, "more than 0"),
+    ({"timeout": 1e-300}, ValueError, "more than 0"),
+    ({"timeout": 1e18}, ValueError, "at most a year"),
+    ({"timeout": 10**400}, ValueError, "at most a year"),
+    ({"timeout": float("nan")}, ValueError, "timeout"),
     ({"timeout": float("inf")}, ValueError, "timeout"),
     ({"timeout": None}, TypeError, "timeout"),
     ({"proxy": "http://user:canary@[bad"}, ValueError, "proxy"),
@@ -44,7 +67,9 @@ BAD: list[tuple[dict[str, Any], type[Exception] | tuple[type[Exception], ...], s
 ]
 
 
-@pytest.mark.parametrize(("options", "kind", "text"), BAD, ids=[str(row[0]) for row in BAD])
+@pytest.mark.parametrize(
+    ("options", "kind", "text"), BAD, ids=[f"{next(iter(row[0]))}-{place}" for place, row in enumerate(BAD)]
+)
 @pytest.mark.parametrize("make", [Client, AsyncClient])
 def test_bad_options_are_refused(make: Any, options: dict[str, Any], kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text) as error:
@@ -53,8 +78,45 @@ def test_bad_options_are_refused(make: Any, options: dict[str, Any], kind: type[
 
 
 def test_the_limits_themselves_are_good() -> None:
-    for options in ({"batch_size": 1}, {"batch_size": 20}, {"concurrency": 1}, {"max_retries": 0}, {"max_wait": 0}):
-        Client("token", **options).close()  # type: ignore[arg-type]  # each is of its own type
+    limits: dict[str, tuple[float, ...]] = {
+        "batch_size": (1, 20),
+        "concurrency": (1, 1000),
+        "max_retries": (0, 1000),
+        "max_wait": (0, 366 * 24 * 3600),
+        "timeout": (1e-9, 366 * 24 * 3600),
+        "rate": (1e-5, 1e6),
+    }
+    for name, values in limits.items():
+        for value in values:
+            options: dict[str, Any] = {name: value}
+            Client("token", **options).close()
+
+
+OWN = {"progres": "progress", "on_outcom": "on_outcome", "dead_line": "deadline", "jurnal": "journal"}
+SHARED = {"concurency": "concurrency", "batchsize": "batch_size", "time_out": "timeout", "credentials": "credential"}
+
+
+@pytest.mark.parametrize("name", [*SHARED, *OWN, "zzz"])
+def test_a_misspelt_keyword_names_the_function_that_was_called(name: str) -> None:
+    given: dict[str, Any] = {name: 4, "credential": "token"}
+    with pytest.raises(TypeError) as many:
+        reprocess_many([], **given)
+    meant = (SHARED | OWN).get(name)
+    text = f"reprocess_many() got an unexpected keyword argument {name!r}"
+    assert str(many.value) == (f"{text}; did you mean {meant!r}?" if meant else text)
+    with pytest.raises(TypeError) as one:
+        reprocess("x", **given)
+    assert str(one.value).startswith(f"reprocess() got an unexpected keyword argument {name!r}")
+    assert ("did you mean" in str(one.value)) == (name in SHARED)
+    for make in (Client, AsyncClient):
+        with pytest.raises(TypeError, match=rf"{make.__name__}.*unexpected keyword argument '{name}'"):
+            make(**given)
+
+
+def test_a_keyword_of_the_other_function_is_none_of_this_one() -> None:
+    given: dict[str, Any] = {"progress": False}
+    with pytest.raises(TypeError, match=r"^reprocess\(\) got an unexpected keyword argument 'progress'"):
+        reprocess("x", **given)
 
 
 def test_no_certificate_in_the_bundle(tmp_path: Path) -> None:

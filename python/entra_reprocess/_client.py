@@ -42,12 +42,12 @@ class Client:
             Microsoft supports only v1.0 in production.
         base_url: Origin in place of the cloud's Graph host; https, or http on loopback only. None for
             `ENTRA_REPROCESS_BASE_URL`, which may name this machine only.
-        concurrency: HTTP requests in flight at the most, 1 or more.
+        concurrency: HTTP requests in flight at the most, 1 to 1000.
         batch_size: Items in one $batch, 1 to 20; 1 sends plain POSTs.
-        rate: Items a second at the most, from the first request on; None adapts to the service.
-        max_retries: Retries for each item after its first attempt, 0 or more.
-        max_wait: Seconds; an item that is told to wait longer fails with that reason.
-        timeout: Seconds for one HTTP exchange, above 0.
+        rate: Items a second at the most, 0.00001 to 1000000, from the first request on; None adapts to the service.
+        max_retries: Retries for each item after its first attempt, 0 to 1000.
+        max_wait: Seconds, 0 to a year; an item that is told to wait longer fails with that reason.
+        timeout: Seconds for one HTTP exchange, above 0, at most a year.
         proxy: URL of a proxy; None takes it from the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY).
         ca_bundle: PEM file in place of the system's trust store.
 
@@ -336,7 +336,8 @@ class Client:
 
         Raises:
             TypeError: `ids` is a single id, a mapping or a table.
-            RunStoppedError: The whole reading stopped (no token, host unreachable).
+            RunStoppedError: The whole reading stopped (no token, host unreachable, 50 ids in a row that were forbidden
+                before any could be read).
             RunInterrupted: Ctrl-C.
 
         See https://learn.microsoft.com/graph/api/accesspackageassignment-get

@@ -6,11 +6,14 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ._native import reveal
 from ._secret import hide
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.core.credentials_async import AsyncTokenCredential
+
+    from ._native import Secret
 else:
     from ._hints import AsyncTokenCredential, TokenCredential
 
@@ -19,7 +22,7 @@ Credential = TokenCredential | str | Callable[[], str] | None
 AnyCredential = Credential | AsyncTokenCredential | Callable[[], Awaitable[str]]
 """The same for AsyncClient, which takes asynchronous ones too."""
 
-Fetched = tuple[str, int | None, int | None]
+Fetched = tuple["Secret", int | None, int | None]
 """Token, `expires_on` and `refresh_on`, the times in Unix seconds."""
 
 
@@ -43,8 +46,8 @@ class Source(Protocol):
         ...
 
 
-def source_of(credential: object, *, for_async: bool) -> Source:
-    """The source that a credential is.
+def source_of(credential: Any, *, for_async: bool) -> Source:
+    """The source that a credential is, hidden or None. No local holds it bare: its repr may show a secret.
 
     Raises:
         TypeError: It is of no known kind, or asynchronous in a synchronous client.
@@ -55,27 +58,27 @@ def source_of(credential: object, *, for_async: bool) -> Source:
         if token := hide(os.environ.get("ENTRA_REPROCESS_TOKEN")):
             return _Fixed(token)
         return _default()
-    if isinstance(credential, str):
+    if credential.is_text:
         return _Fixed(credential)
-    get_token_info = getattr(credential, "get_token_info", None)
-    get_token = get_token_info or getattr(credential, "get_token", None)
-    given = get_token or credential
-    if not callable(given):
+    by_options = hide(getattr(reveal(credential), "get_token_info", None))
+    get_token = by_options or hide(getattr(reveal(credential), "get_token", None))
+    call = get_token or credential
+    if not callable(reveal(call)):
         raise TypeError(
-            f"credential is of type {type(credential).__name__}; give an azure-core TokenCredential, a token as str,"
+            f"credential is of type {credential.kind}; give an azure-core TokenCredential, a token as str,"
             " or a callable that returns one"
         )
-    import inspect
+    from inspect import iscoroutinefunction
 
-    is_async = inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__)
+    is_async = iscoroutinefunction(reveal(call)) or iscoroutinefunction(type(reveal(call)).__call__)
     if is_async and not for_async:
         raise TypeError(
-            f"the credential {type(credential).__name__} is asynchronous; use AsyncClient, or its synchronous twin"
+            f"the credential {credential.kind} is asynchronous; use AsyncClient, or its synchronous twin"
             " (azure.identity in place of azure.identity.aio)"
         )
     if get_token is None:
-        return _Asked(given, is_async=is_async, may_await=for_async)
-    return _Credential(given, is_async=is_async, may_await=for_async, by_options=get_token_info is not None)
+        return _Asked(call, is_async=is_async, may_await=for_async)
+    return _Credential(call, is_async=is_async, may_await=for_async, by_options=by_options is not None)
 
 
 def _default() -> Source:
@@ -88,7 +91,7 @@ def _default() -> Source:
             " or pass credential="
         ) from error
     made = DefaultAzureCredential()
-    source = source_of(made, for_async=False)
+    source = source_of(hide(made), for_async=False)
     source.owned = made
     return source
 
@@ -102,7 +105,7 @@ class _Fixed:
     takes_claims = False
     patience: float | None = None
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: Secret) -> None:
         _check(token, "credential")
         self.owned: Any = None
         self._token = token
@@ -121,7 +124,7 @@ class _Asked:
     takes_claims = False
     patience: float | None = None
 
-    def __init__(self, call: Callable[..., Any], *, is_async: bool, may_await: bool) -> None:
+    def __init__(self, call: Secret, *, is_async: bool, may_await: bool) -> None:
         self._call = call
         self.is_async = is_async
         self.may_await = may_await
@@ -129,10 +132,10 @@ class _Asked:
 
     def fetch(self, scope: str, claims: str | None, /) -> Fetched | Awaitable[Fetched]:
         # What it gives is never a local of ours, which a traceback could show.
-        return _taken(self._ask(scope, claims), may_await=self.may_await)
+        return _taken(hide(self._ask(scope, claims)), may_await=self.may_await)
 
     def _ask(self, scope: str, claims: str | None) -> Any:
-        return self._call()
+        return reveal(self._call)()
 
 
 class _Credential(_Asked):
@@ -142,7 +145,7 @@ class _Credential(_Asked):
     (https://learn.microsoft.com/entra/identity-platform/app-resilience-continuous-access-evaluation).
     """
 
-    def __init__(self, call: Callable[..., Any], *, is_async: bool, may_await: bool, by_options: bool) -> None:
+    def __init__(self, call: Secret, *, is_async: bool, may_await: bool, by_options: bool) -> None:
         super().__init__(call, is_async=is_async, may_await=may_await)
         takes = _keywords_of(call)
         self._by_options = by_options and takes("options")
@@ -152,18 +155,18 @@ class _Credential(_Asked):
     def _ask(self, scope: str, claims: str | None) -> Any:
         wanted: dict[str, Any] = {} if claims is None else {"claims": claims}
         if self._by_options:
-            return self._call(scope, options={"enable_cae": True, **wanted})
+            return reveal(self._call)(scope, options={"enable_cae": True, **wanted})
         if self._takes_cae:
             wanted["enable_cae"] = True
-        return self._call(scope, **wanted)
+        return reveal(self._call)(scope, **wanted)
 
 
-def _keywords_of(call: Callable[..., Any]) -> Callable[[str], bool]:
+def _keywords_of(call: Secret) -> Callable[[str], bool]:
     """Whether a call takes a keyword, by its signature: trying would hide a TypeError from within."""
     import inspect
 
     try:
-        parameters = inspect.signature(call).parameters
+        parameters = inspect.signature(reveal(call)).parameters
     except (TypeError, ValueError):  # not every built-in has a signature; then the least is asked of it
         return lambda _: False
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -175,8 +178,8 @@ def _keywords_of(call: Callable[..., Any]) -> Callable[[str], bool]:
     return lambda name: takes_any or name in by_name
 
 
-async def _awaited(given: Awaitable[object]) -> Fetched:
-    return _read(await given)
+async def _awaited(given: Secret) -> Fetched:
+    return _read(hide(await reveal(given)))
 
 
 def _unusable(kind: type[TypeError | ValueError], text: str) -> TypeError | ValueError:
@@ -186,52 +189,46 @@ def _unusable(kind: type[TypeError | ValueError], text: str) -> TypeError | Valu
     return error
 
 
-def _taken(given: object, *, may_await: bool) -> Fetched | Awaitable[Fetched]:
+def _taken(given: Secret | None, *, may_await: bool) -> Fetched | Awaitable[Fetched]:
     """What a credential returned, or a coroutine for what it will return."""
-    if isinstance(given, Awaitable):
+    if given is not None and isinstance(reveal(given), Awaitable):
         if may_await:
             return _awaited(given)
         # What is not going to run is closed, or Python warns that nobody awaited it.
-        if close := getattr(given, "close", None):
-            close()
+        if hasattr(reveal(given), "close"):
+            reveal(given).close()
         raise _unusable(
             TypeError,
-            f"the credential returned an awaitable ({type(given).__name__}); use AsyncClient, or its synchronous twin"
+            f"the credential returned an awaitable ({given.kind}); use AsyncClient, or its synchronous twin"
             " (azure.identity in place of azure.identity.aio)",
         )
-    # The repr of an AccessToken shows it, so it is no local of a frame that a traceback could reach.
-    held = [given]
-    del given
-    return _read(held.pop())
+    return _read(given)
 
 
-def _read(given: object) -> Fetched:
+def _read(given: Secret | None) -> Fetched:
     """An AccessToken, an AccessTokenInfo or a str, as far as it is one."""
-    kind = type(given).__name__
-    token = hide(given if isinstance(given, str) else getattr(given, "token", None))
-    times = getattr(given, "expires_on", None), getattr(given, "refresh_on", None)
-    # The repr of an AccessToken shows it; from here on a traceback has none.
-    del given
-    if not isinstance(token, str):
+    token = given if given is None or given.is_text else hide(getattr(reveal(given), "token", None))
+    if token is None or not token.is_text:
+        kind = "NoneType" if given is None else given.kind
         raise _unusable(TypeError, f"the credential returned {kind}; expected a str or an azure-core AccessToken")
     _check(token, "what the credential returned")
-    return token, _seconds(times[0], "expires_on"), _seconds(times[1], "refresh_on")
+    return token, _seconds(given, "expires_on"), _seconds(given, "refresh_on")
 
 
-def _seconds(value: object, name: str) -> int | None:
+def _seconds(given: Secret | None, name: str) -> int | None:
     """Seconds since 1970, whole ones as azure-core has it or not; None, and 0 as well, where it is not known."""
     from numbers import Real
 
+    # A text in the wrong place may be the token.
+    value = None if given is None or given.is_text else hide(getattr(reveal(given), name, None))
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, Real):
-        # Its type alone: a text in the wrong place may be the token.
-        kind = type(value).__name__
+    if isinstance(reveal(value), bool) or not isinstance(reveal(value), Real):
         raise _unusable(
-            TypeError, f"the credential returned {name} of type {kind}; expected seconds since 1970 as a number"
+            TypeError, f"the credential returned {name} of type {value.kind}; expected seconds since 1970 as a number"
         )
     try:
-        seconds = float(value)
+        seconds = float(reveal(value))
     except OverflowError:
         seconds = float("inf")
     # False for what is no number at all (NaN), too.
@@ -247,9 +244,9 @@ _NEVER = 1e11
 """The year 5138. Some write a far end for a token that never ends; what is meant as milliseconds is farther still."""
 
 
-def _check(token: str, what: str) -> None:
+def _check(token: Secret, what: str) -> None:
     # The token is not part of any text: it would end up in a log.
     if not token:
         raise _unusable(ValueError, f"{what} is an empty string; give an access token")
-    if not all("!" <= character <= "~" for character in token):
+    if not token.is_visible_ascii():
         raise _unusable(ValueError, f"{what} holds spaces or other characters that no access token has; strip it")

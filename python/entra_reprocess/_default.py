@@ -11,7 +11,7 @@ from ._credential import Credential
 from ._feed import Deadline, OnOutcome
 from ._ids import Ids
 from ._journal import Path, Retry
-from ._options import Options
+from ._options import Options, refuse_unknown
 from ._progress import Progress
 from ._report import Report
 from ._secret import hide, hide_urls
@@ -24,8 +24,8 @@ else:
     from ._hints import UUID, Outcome
 
 _MOST_CLIENTS = 16
-_clients: OrderedDict[Any, tuple[Client, object]] = OrderedDict()
-"""The clients used last by their options, each with its credential, so that its `id` stays taken.
+_clients: OrderedDict[Any, Client] = OrderedDict()
+"""The clients used last by their options and credential.
 
 Every access is one operation on the dict, which needs no lock; a lock could be held by another thread at a fork.
 """
@@ -47,7 +47,8 @@ def reprocess(assignment_id: str | UUID, /, *, credential: Credential = None, **
         'accepted'
     """
     credential = hide(credential)
-    hide_urls(options)
+    hide_urls(options, Options.__annotations__)
+    refuse_unknown("reprocess", options)
     return _client(credential, options).reprocess(assignment_id)
 
 
@@ -75,7 +76,8 @@ def reprocess_many(
         **options: The options of `Client`. Calls with the same options, environment and certificates share one client.
     """
     credential = hide(credential)
-    hide_urls(options)
+    hide_urls(options, Options.__annotations__)
+    refuse_unknown("reprocess_many", options, "journal", "retry", "progress", "on_outcome", "deadline")
     client = _client(credential, options)
     return client.reprocess_many(
         ids, journal=journal, retry=retry, progress=progress, on_outcome=on_outcome, deadline=deadline
@@ -84,7 +86,7 @@ def reprocess_many(
 
 def _client(credential: Credential, options: Options) -> Client:
     key = (
-        credential if isinstance(credential, str) else id(credential),
+        credential,
         tuple(sorted(options.items())),
         _environment(credential),
         _files(options),
@@ -95,9 +97,9 @@ def _client(credential: Credential, options: Options) -> Client:
         # An option of a wrong, unhashable type: the client says which.
         return Client(credential, **options)
     if found is not None:
-        return found[0]
+        return found
     made = Client(credential, **options)
-    kept = _clients.setdefault(key, (made, credential))[0]
+    kept = _clients.setdefault(key, made)
     if kept is not made:
         made.close()
     if len(_clients) > _MOST_CLIENTS:

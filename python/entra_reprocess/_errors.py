@@ -22,6 +22,20 @@ _REMEDIES = {
         " manager or higher (Identity Governance, Catalogs, Roles and administrators); an app may hold such a role"
         " instead. The tenant needs Entra ID P2 or Governance. An id that does not exist was seen to answer 403 too."
     ),
+    429: (
+        "The service is asked for more than it grants, by this or another program: try again later, or raise max_wait="
+        " or max_retries=, or set rate= lower."
+    ),
+}
+# Of one assignment (https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess); a list has other reasons.
+_REMEDIES_OF_ONE = {
+    400: ("Graph reprocesses an assignment that is delivered: client.states([...]) tells whether it is."),
+    404: (
+        "No assignment of this tenant has that id. It may be the id of a person, an access package or a request: use"
+        " the id of an assignment, as client.assignments(target=...) and client.assignments(access_package=...) list"
+        " those of a person and of a package. An assignment that was removed is gone as well; then the person has to be"
+        " assigned anew."
+    ),
 }
 _WRONG_ROUTE = "The code is empty: Graph has no such route, so look at base_url and api_version, not at the assignment."
 
@@ -94,7 +108,7 @@ class PermissionDeniedError(GraphError):
 
 
 class NotFoundError(GraphError, LookupError):
-    """404: there is no such assignment."""
+    """404: there is no such assignment; the id may be that of a person, an access package or a request."""
 
 
 class ConflictError(GraphError):
@@ -122,9 +136,11 @@ class ProtocolError(TransportError):
 
 
 class CredentialError(ReprocessError):
-    """The credential raised (its exception is the cause), hung, or gave no token that Graph would take.
+    """The credential raised, hung, or gave no token that Graph would take; the text says why and what to do.
 
-    Graph was not asked: a token that has expired, or is for another service or cloud, is seen before it is sent.
+    What it raised is the `__cause__`, or the `__context__` where its text is so long that it would hide ours in a
+    traceback. Graph was not asked: a token that has expired, or is for another service or cloud, is seen before it is
+    sent.
     """
 
 
@@ -136,7 +152,7 @@ class JournalError(ReprocessError):
 
 
 class RunStoppedError(ReprocessError):
-    """The whole run stopped; the cause says why.
+    """The whole run stopped; the text ends in the reason, with what to do, and the cause is its exception.
 
     Attributes:
         report: Every outcome, also of what was not attempted. None from an iterator, which has given them out.
@@ -186,6 +202,7 @@ def graph_error(
     advice: str | None = None,
     given_up: str | None = None,
     is_challenged: bool = False,
+    is_of_assignment: bool = True,
 ) -> GraphError:
     """The exception that an answer stands for; the status alone decides the class."""
     subject = f"assignment {id}: " if id else ""
@@ -196,14 +213,15 @@ def graph_error(
         text += f": {message}"
     if given_up:
         text += f" ({given_up})"
-    remedy = _WRONG_ROUTE if status_code == 404 and code == "" else _REMEDIES.get(status_code)
+    if request_id:
+        text += f"\nrequest-id {request_id}"
+    remedies = _REMEDIES | _REMEDIES_OF_ONE if is_of_assignment else _REMEDIES
+    remedy = _WRONG_ROUTE if status_code == 404 and code == "" else remedies.get(status_code)
     if remedy and not (is_challenged and status_code == 403):
         text += f"\n{remedy}"
     if advice:
         # What the client saw in the token that it sent; a report does not keep it for each outcome.
         text += f"\n{advice}"
-    if request_id:
-        text += f"\nrequest-id {request_id}"
     return _BY_STATUS.get(status_code, ServiceError)(
         text,
         status_code=status_code,

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 from . import _native
-from ._errors import JournalError, RunInterrupted, RunStoppedError
+from ._errors import GraphError, JournalError, RunInterrupted, RunStoppedError
 from ._journal import hint
 from ._report import Report
 
@@ -255,9 +255,17 @@ def raise_stopped(ending: Ending, report: Report | None, journal: Setup | None) 
     """
     if isinstance(ending.cause, JournalError) and not ending.report.http_requests:
         raise ending.cause
-    text = f"the run stopped, {ending.why}{_known(report)}"
+    head, reason = f"the run stopped{_known(report)}", f"\nThe reason: {_reason_of(ending)}"
     try:
-        _native.warn(text)
+        _native.warn(head + reason)
     except BaseException as interruption:
         _raise(interruption, report, is_own=False, journal=journal)
-    raise RunStoppedError(f"{text}{hint(journal)}", report=report) from ending.cause
+    raise RunStoppedError(f"{head}{hint(journal)}{reason}", report=report) from ending.cause
+
+
+def _reason_of(ending: Ending) -> str:
+    """Why a run stopped, with the remedy that the exception of a single call has."""
+    if isinstance(ending.cause, GraphError):
+        # The answer is that of one item, and what stopped the run is that others had it too.
+        return f"{ending.why}\n{ending.cause}"
+    return str(ending.cause or ending.why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Literal, TypedDict
 
+from ._native import Secret
 from ._secret import hide
 
 Cloud = Literal["global", "usgov", "usgov-dod", "china"]
@@ -51,6 +52,22 @@ def checked(options: Options) -> dict[str, object]:
     return result
 
 
+def refuse_unknown(function: str, given: Options, *own: str) -> None:
+    """Refuse what is no option, in the name of the function that was called, which has these keywords of its own.
+
+    Raises:
+        TypeError: As Python would raise it for that function.
+    """
+    known = [*Options.__annotations__, "credential", *own]
+    for name in given:
+        if name not in known:
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, known, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{meant}")
+
+
 _NEVER_NONE = {"concurrency", "batch_size", "max_retries", "max_wait", "timeout"}
 
 
@@ -59,6 +76,9 @@ def _expect(options: Options, kind: str, types: type | tuple[type, ...], *names:
         value = options.get(name)
         if value is None and name not in _NEVER_NONE:
             continue
+        hidden = value if isinstance(value, Secret) else None
         # A bool is an int to Python, and never what was meant here.
-        if not isinstance(value, types) or isinstance(value, bool):
-            raise TypeError(f"{name} is of type {type(value).__name__}; give {kind}")
+        fits = hidden.is_text if hidden is not None else isinstance(value, types) and not isinstance(value, bool)
+        if not fits:
+            given = type(value).__name__ if hidden is None else hidden.kind
+            raise TypeError(f"{name} is of type {given}; give {kind}")

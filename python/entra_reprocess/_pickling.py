@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ._errors import CredentialError
+from ._native import reveal
 from ._options import Options
 
 if TYPE_CHECKING:
@@ -29,16 +30,18 @@ class LeftBehind:
         )
 
 
-def carried_credential(credential: object) -> object:
-    """The credential as far as a pickle may carry it: the default one, or a function by its name."""
-    is_importable = isinstance(credential, FunctionType) and "<" not in credential.__qualname__
-    return credential if credential is None or is_importable else LeftBehind()
+def carried_credential(credential: Any) -> object:
+    """The credential, hidden or None, as far as a pickle may carry it: the default one, or a function by its name."""
+    if credential is None:
+        return None
+    function = reveal(credential)
+    return function if isinstance(function, FunctionType) and "<" not in function.__qualname__ else LeftBehind()
 
 
 def carried_options(options: Mapping[str, object], native: _native.NativeClient) -> dict[str, object]:
     """The options without the user and password of a proxy, as the client that uses it understands its URL."""
     own = {name: value for name, value in options.items() if name in Options.__annotations__}
-    return own | {"proxy": native.carried_proxy()}
+    return own | {"proxy": native.carried_proxy(), "base_url": native.carried_base_url()}
 
 
 def rebuild(kind: Callable[..., T], credential: object, options: dict[str, object]) -> T:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from threading import Event
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, current_thread, main_thread
+from typing import NoReturn
 
 from . import __version__
 from .emulator import Emulator
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; gives the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="entra-reprocess",
         description="Reprocess Microsoft Entra access package assignments through Microsoft Graph.",
     )
@@ -54,7 +65,65 @@ def _quota(text: str) -> tuple[int, float]:
         raise argparse.ArgumentTypeError(f"{text!r} is no quota; give calls/seconds, such as 200/10") from None
 
 
+_YEAR = 366 * 24 * 3600
+_RANGES: dict[str, tuple[int, int]] = {
+    "port": (0, 65_535),
+    # Ten million take a gigabyte.
+    "assignments": (0, 10_000_000),
+    "seed": (0, 2**64 - 1),
+    "page_size": (1, 10_000_000),
+    "delivering": (0, _YEAR),
+    "latency": (0, _YEAR),
+}
+
+
+def _objection(given: argparse.Namespace) -> str | None:
+    """What is wrong with a number, in the words of the command line."""
+    for name, (least, most) in _RANGES.items():
+        value = getattr(given, name)
+        # False for what is no number at all (NaN), too.
+        if value is not None and not least <= value <= most:
+            kind = "whole number" if isinstance(value, int) else "number of seconds"
+            shown = "far out of range" if isinstance(value, int) and abs(value) >= 10**30 else value
+            return f"--{name.replace('_', '-')} is {shown}; give a {kind} from {least:,} to {most:,}"
+    if given.write_quota is not None:
+        calls, seconds = given.write_quota
+        if not (1 <= calls <= 1_000_000_000 and 0 < seconds <= _YEAR):
+            return f"--write-quota takes 1 to 1,000,000,000 calls in more than 0 and at most {_YEAR:,} seconds"
+    return None
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let the signals that end a service or close a terminal do what Ctrl-C does, so that no file is left behind."""
+    before = {}
+    # Another thread may set no handler.
+    names = ("SIGTERM", "SIGHUP", "SIGBREAK") if current_thread() is main_thread() else ()
+    for name in names:
+        number = getattr(signal, name, None)
+        # What is ignored, as nohup has it, stays so.
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            before[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _emulator(given: argparse.Namespace) -> int:
+    if objection := _objection(given):
+        print(f"entra-reprocess emulator: {objection}", file=sys.stderr)
+        return 2
+    try:
+        with _ended_by_signals():
+            return _serve(given)
+    except KeyboardInterrupt:
+        # Before it was up, or again while it stopped.
+        return 0
+
+
+def _serve(given: argparse.Namespace) -> int:
     try:
         emulator = Emulator(
             given.assignments,

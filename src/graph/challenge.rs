@@ -25,6 +25,11 @@ pub fn claims(header: &str) -> Option<String> {
     })
 }
 
+/// The schemes that a header names.
+pub fn schemes(header: &str) -> Vec<String> {
+    challenges(header).into_iter().map(|challenge| challenge.scheme).collect()
+}
+
 fn decode(claims: &str) -> Option<String> {
     let standard = claims.trim().replace('-', "+").replace('_', "/");
     let text = String::from_utf8(STANDARD.decode(standard).ok()?).ok()?;

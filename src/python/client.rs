@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::credential::{PythonCredential, PythonSource};
 use super::listing::{self, NativeListing};
 use super::log::NativeLog;
 use super::run::NativeRun;
 use super::runtime::Visit;
-use super::{convert, errors, runtime};
+use super::{convert, errors, runtime, secret};
 use crate::client::{Client, Options, SharedClient};
 use crate::graph::action::Action;
 use crate::graph::batch::MAX_PARTS;
@@ -31,6 +31,8 @@ use crate::transport::{TransportOptions, proxy_without_user};
 #[pyclass(frozen, module = "entra_reprocess._native")]
 pub struct NativeClient {
     options: Options,
+    /// As it was given, or by the environment. It was checked, and holds no password.
+    base_url: Option<String>,
     credential: Arc<PythonCredential>,
     /// The core client and its process: connections do not survive a fork. Locked as `runtime::SLOT` is.
     current: Mutex<Current>,
@@ -46,10 +48,12 @@ struct Current {
 impl NativeClient {
     #[new]
     fn new(options: &Bound<'_, PyDict>, source: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let options = read_options(options)?;
+        let base_url = hidden(options, "base_url")?;
+        let options = read_options(options, base_url.as_ref())?;
         let client = Client::new(options.clone()).map_err(PyValueError::new_err)?;
         Ok(Self {
             options,
+            base_url: base_url.map(|url| url.expose_secret().to_owned()),
             credential: Arc::new(PythonCredential::new(source)?),
             current: Mutex::new(Current { pid: std::process::id(), client: Some(Arc::new(client)) }),
         })
@@ -171,6 +175,11 @@ impl NativeClient {
         proxy_without_user(self.options.transport.proxy.as_ref()?.expose_secret())
     }
 
+    /// The `base_url` as a pickle may carry it.
+    fn carried_base_url(&self) -> Option<&str> {
+        self.base_url.as_deref()
+    }
+
     /// Whether it was closed.
     #[getter]
     fn closed(&self) -> bool {
@@ -213,33 +222,39 @@ impl Drop for NativeClient {
 }
 
 /// Read the options that `entra_reprocess._options` has collected and typed; their values are checked here.
-fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
+fn read_options(given: &Bound<'_, PyDict>, base_url: Option<&SecretString>) -> PyResult<Options> {
     let text = |name: &str| -> PyResult<Option<String>> {
         given.get_item(name)?.filter(|value| !value.is_none()).map(|value| value.extract()).transpose()
     };
     let number = |name: &str, least: u32, most: u32| -> PyResult<u32> {
-        let value: i64 = required(given, name)?.extract()?;
-        u32::try_from(value).ok().filter(|value| (least..=most).contains(value)).ok_or_else(|| {
-            let range =
-                if most > 1_000_000 { format!("{least} or more") } else { format!("from {least} to {most}") };
-            PyValueError::new_err(format!("{name} is {value}; give a whole number, {range}"))
+        let value: Option<i64> = extracted(&required(given, name)?)?;
+        let fits = |value: &u32| (least..=most).contains(value);
+        value.and_then(|value| u32::try_from(value).ok()).filter(fits).ok_or_else(|| {
+            let range = match least {
+                0 => format!("0 or more and at most {most}"),
+                _ => format!("from {least} to {most}"),
+            };
+            PyValueError::new_err(format!("{name} is {}; give a whole number, {range}", shown(value)))
         })
     };
     let seconds = |name: &str, zero: bool| -> PyResult<Duration> {
-        let value: f64 = required(given, name)?.extract()?;
-        Duration::try_from_secs_f64(value)
-            .ok()
+        let value: Option<f64> = extracted(&required(given, name)?)?;
+        value
+            .and_then(|value| Duration::try_from_secs_f64(value).ok())
             .filter(|wait| (zero || !wait.is_zero()) && *wait <= LONGEST)
             .ok_or_else(|| {
                 let least = if zero { "0" } else { "more than 0" };
-                PyValueError::new_err(format!("{name} is {value}; give seconds, {least} and at most a year"))
+                PyValueError::new_err(format!(
+                    "{name} is {}; give seconds, {least} and at most a year",
+                    shown(value)
+                ))
             })
     };
     let cloud: Cloud = text("cloud")?.unwrap_or_default().parse().map_err(PyValueError::new_err)?;
     let version: ApiVersion =
         text("api_version")?.unwrap_or_default().parse().map_err(PyValueError::new_err)?;
-    let endpoint =
-        Endpoint::new(cloud, text("base_url")?.as_deref(), version).map_err(PyValueError::new_err)?;
+    let endpoint = Endpoint::new(cloud, base_url.map(ExposeSecret::expose_secret), version)
+        .map_err(PyValueError::new_err)?;
     if required(given, "base_url_must_be_loopback")?.extract()? && !endpoint.is_loopback() {
         return Err(PyValueError::new_err(
             "ENTRA_REPROCESS_BASE_URL may only name this machine (localhost, 127.x.x.x or [::1]); pass base_url= to \
@@ -252,15 +267,14 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
         rate: read_rate(given)?,
         batch_size: number("batch_size", 1, most_parts)? as usize,
         limits: Limits {
-            max_retries: number("max_retries", 0, u32::MAX - 1)?,
+            max_retries: number("max_retries", 0, MOST_RETRIES)?,
             max_wait: seconds("max_wait", true)?,
         },
         transport: TransportOptions {
             https_only: endpoint.is_https(),
-            // tokio's gate counts in usize shifted by three; nobody needs more sockets than a process may open.
-            concurrency: number("concurrency", 1, 1_000_000)? as usize,
+            concurrency: number("concurrency", 1, MOST_REQUESTS)? as usize,
             timeout: seconds("timeout", false)?,
-            proxy: text("proxy")?.map(Into::into),
+            proxy: hidden(given, "proxy")?,
             ca_bundle: match given.get_item("ca_bundle")? {
                 Some(value) if !value.is_none() => Some(convert::path(&value)?),
                 _ => None,
@@ -270,13 +284,42 @@ fn read_options(given: &Bound<'_, PyDict>) -> PyResult<Options> {
     })
 }
 
+/// A text that may hold a password.
+fn hidden(given: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<SecretString>> {
+    let value = given.get_item(name)?.filter(|value| !value.is_none());
+    value.map(|value| secret::text_of(&value, name)).transpose()
+}
+
 /// Items a second; nothing slower than one in a day makes sense.
 fn read_rate(given: &Bound<'_, PyDict>) -> PyResult<Option<f64>> {
-    let Some(rate) = required(given, "rate")?.extract::<Option<f64>>()? else { return Ok(None) };
-    if rate.is_finite() && rate >= 1e-5 {
-        return Ok(Some(rate));
+    let value = required(given, "rate")?;
+    if value.is_none() {
+        return Ok(None);
     }
-    Err(PyValueError::new_err(format!("rate is {rate}; give items a second, more than 0, or None to adapt")))
+    let rate: Option<f64> = extracted(&value)?;
+    if rate.is_some_and(|rate| (1e-5..=1e6).contains(&rate)) {
+        return Ok(rate);
+    }
+    Err(PyValueError::new_err(format!(
+        "rate is {}; give items a second, from 0.00001 to 1000000, or None to adapt",
+        shown(rate)
+    )))
+}
+
+/// A number, or `None` where it is larger than any of its type; Python's have no end.
+fn extracted<'py, T>(value: &Bound<'py, PyAny>) -> PyResult<Option<T>>
+where
+    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    match value.extract() {
+        Ok(number) => Ok(Some(number)),
+        Err(err) if err.is_instance_of::<PyOverflowError>(value.py()) => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+fn shown<T: ToString>(number: Option<T>) -> String {
+    number.map_or_else(|| "far out of range".into(), |number| number.to_string())
 }
 
 const READ_STATES: Job =
@@ -318,6 +361,10 @@ fn read_deadline(seconds: f64) -> PyResult<Duration> {
         })
 }
 
+/// As many sockets as a process may open on most systems. More requests in flight help nobody: Graph throttles before.
+const MOST_REQUESTS: u32 = 1_000;
+/// With the longest pause between attempts, these take hours.
+const MOST_RETRIES: u32 = 1_000;
 /// Longer waits are mistakes, and would overflow the clock's arithmetic.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
 

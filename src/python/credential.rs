@@ -9,7 +9,7 @@ use pyo3_async_runtimes::TaskLocals;
 
 use super::asking;
 use super::credential_task::CredentialTask;
-use super::runtime;
+use super::{runtime, secret};
 use crate::token::{CredentialFailure, PATIENCE, Token, TokenFuture, TokenSource};
 
 /// What the Python source says about itself, once for all calls.
@@ -107,18 +107,25 @@ impl PythonSource {
 }
 
 fn read(given: &Bound<'_, PyAny>, renewable: bool) -> PyResult<Token> {
-    let (secret, expires_on, refresh_on): (String, Option<i64>, Option<i64>) = given.extract()?;
-    Ok(Token { secret: secret.into(), expires_on, refresh_on, renewable })
+    let (secret, expires_on, refresh_on): (Bound<'_, PyAny>, Option<i64>, Option<i64>) = given.extract()?;
+    Ok(Token { secret: secret::text_of(&secret, "the token")?, expires_on, refresh_on, renewable })
 }
 
+/// Why there is no token, in words that hold no secret and say what to do; what was raised is kept beside them.
 fn raised(err: PyErr) -> CredentialFailure {
     let message = Python::attach(|py| {
-        if matches!(err.value(py).getattr_opt("is_ours"), Ok(Some(_))) {
-            return err.value(py).to_string();
+        let error = err.value(py);
+        if matches!(error.getattr_opt("is_ours"), Ok(Some(_))) {
+            return error.to_string();
         }
-        let kind = err.get_type(py).name().map_or_else(|_| "error".into(), |name| name.to_string());
-        // What it raised stands in the cause; its text is not ours to repeat.
-        format!("the credential gave no token ({kind}); see the cause for what it raised")
+        let reason = py
+            .import("entra_reprocess._reason")
+            .and_then(|module| module.call_method1("reason_of", (error,))?.extract());
+        // An exception of a class that lets nobody look at it has a name all the same.
+        reason.unwrap_or_else(|_| {
+            let kind = err.get_type(py).name().map_or_else(|_| "error".into(), |name| name.to_string());
+            format!("the credential gave no token ({kind})")
+        })
     });
     CredentialFailure { message, cause: Some(Arc::new(err)) }
 }

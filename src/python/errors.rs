@@ -24,7 +24,7 @@ pub fn journal(py: Python<'_>, failure: &JournalFailure) -> PyErr {
 /// The exception for a call about one assignment.
 pub fn failure(py: Python<'_>, failure: &Failure, id: Option<AssignmentId>) -> PyErr {
     match failure {
-        Failure::Graph(refusal) => graph(py, refusal, id).unwrap_or_else(|err| err),
+        Failure::Graph(refusal) => graph(py, refusal, id, id.is_some()).unwrap_or_else(|err| err),
         Failure::Transport(failure) => transport(py, failure),
         Failure::Credential(failure) => credential(py, failure),
     }
@@ -37,11 +37,16 @@ pub fn stop_cause(py: Python<'_>, cause: &StopCause) -> Option<PyErr> {
         StopCause::Credential(failure) => Some(credential(py, failure)),
         StopCause::Unreachable(failure) => Some(transport(py, failure)),
         StopCause::Journal(failure) => Some(journal(py, failure)),
-        StopCause::Refused(_, refusal) => Some(graph(py, refusal, None).unwrap_or_else(|err| err)),
+        StopCause::Refused(_, refusal) => Some(graph(py, refusal, None, true).unwrap_or_else(|err| err)),
     }
 }
 
-fn graph(py: Python<'_>, refusal: &Refusal, id: Option<AssignmentId>) -> PyResult<PyErr> {
+fn graph(
+    py: Python<'_>,
+    refusal: &Refusal,
+    id: Option<AssignmentId>,
+    is_of_assignment: bool,
+) -> PyResult<PyErr> {
     let answer = &refusal.answer;
     let fields = PyDict::new(py);
     fields.set_item("code", answer.error.code.as_deref())?;
@@ -56,6 +61,7 @@ fn graph(py: Python<'_>, refusal: &Refusal, id: Option<AssignmentId>) -> PyResul
     let is_challenged = answer.token.as_ref().is_some_and(|token| token.challenge.is_some());
     fields.set_item("is_challenged", is_challenged)?;
     fields.set_item("given_up", refusal.given_up.as_deref())?;
+    fields.set_item("is_of_assignment", is_of_assignment)?;
     Ok(raised(py, "graph_error", (answer.status,), Some(&fields)))
 }
 
@@ -75,7 +81,12 @@ fn transport(py: Python<'_>, failure: &TransportFailure) -> PyErr {
 fn credential(py: Python<'_>, failure: &CredentialFailure) -> PyErr {
     let err = raised(py, "CredentialError", (failure.message.as_str(),), None);
     if let Some(cause) = failure.cause.as_deref().and_then(|cause| cause.downcast_ref::<PyErr>()) {
-        err.set_cause(py, Some(cause.clone_ref(py)));
+        let attached = py
+            .import("entra_reprocess._reason")
+            .and_then(|module| module.call_method1("attach", (err.value(py), cause.value(py))));
+        if attached.is_err() {
+            err.set_cause(py, Some(cause.clone_ref(py)));
+        }
     }
     err
 }

@@ -17,6 +17,7 @@ mod numbers;
 mod report;
 mod run;
 mod runtime;
+mod secret;
 
 /// The native half of the package `entra_reprocess`; its public half is written in Python.
 #[pyo3::pymodule]
@@ -38,6 +39,8 @@ mod _native {
     use super::run::NativeRun;
     #[pymodule_export]
     use super::runtime::shut_down;
+    #[pymodule_export]
+    use super::secret::{Secret, reveal};
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

@@ -30,7 +30,8 @@ impl StopCause {
         match self {
             Self::Asked(why) | Self::Refused(why, _) => why.clone(),
             Self::Deadline(limit) => format!("the deadline of {} s came first", limit.as_secs_f64()),
-            Self::Credential(failure) => failure.message.clone(),
+            // A table or a log has one line for it.
+            Self::Credential(failure) => failure.message.replace('\n', " "),
             Self::Unreachable(failure) => failure.message.clone(),
             Self::Journal(failure) => failure.message.clone(),
         }

@@ -14,6 +14,7 @@ use super::claims::{self, Claims};
 use super::flight::{Fetched, Flight, Flights};
 use super::term::{Term, pause, term};
 use super::{CredentialFailure, Token, TokenFuture, TokenSource};
+use crate::echo::Echoes;
 use crate::graph::cloud::Cloud;
 
 /// A token in use; its number tells it from the one before.
@@ -222,6 +223,7 @@ impl Shared {
             };
             let token = in_time(fetched, source.patience()).await;
             let fetched = token.and_then(|token| shared.keep(token, wanted.claims.clone()));
+            let fetched = fetched.map_err(|failure| shared.without_token(failure));
             if let Err(failure) = &fetched
                 && wanted.is_refused
             {
@@ -229,6 +231,18 @@ impl Shared {
             }
             fetched
         })
+    }
+
+    /// A source may name the token that it would have replaced.
+    fn without_token(&self, failure: CredentialFailure) -> CredentialFailure {
+        let mut echoes = Echoes::default();
+        if let Some(kept) = &*self.kept() {
+            echoes.remember(kept.lease.secret.expose_secret());
+        }
+        match echoes.blotted(&failure.message) {
+            Some(message) => CredentialFailure { message, ..failure },
+            None => failure,
+        }
     }
 
     fn remember(&self, wanted: Wanted, failure: CredentialFailure) {

@@ -67,10 +67,32 @@ fn set<const N: usize>(names: [&'static str; N]) -> Option<(&'static str, Secret
 
 fn through(name: &str, text: &str, origin: &Url) -> Result<Way, String> {
     let url = parse(text).ok_or_else(|| {
-        format!(
+        let wanted = format!(
             "{name} is not the URL of a proxy; give one like \"http://proxy.example:8080\" (schemes: {})",
             SCHEMES.join(", ")
-        )
+        );
+        if !text.contains('@') {
+            return wanted;
+        }
+        // A URL ends its host at these, whatever stands before an @ behind them
+        // (<https://url.spec.whatwg.org/#authority-state>).
+        let written = [('\\', "%5C"), ('/', "%2F"), ('?', "%3F"), ('#', "%23")];
+        let inside = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let inside = inside.rsplit_once('@').map_or("", |(inside, _)| inside);
+        let found: Vec<_> = written
+            .iter()
+            .filter(|(letter, _)| inside.contains(*letter))
+            .map(|(letter, code)| format!("{code} for {letter}"))
+            .collect();
+        match found.as_slice() {
+            [] => wanted,
+            _ if inside.contains('\\') => format!(
+                "{wanted}; it has a backslash in the user or the password: write {}, as in \
+                 http://DOMAIN%5Cuser:password@proxy.example:8080",
+                found.join(", ")
+            ),
+            _ => format!("{wanted}; in the user and the password write {}", found.join(", ")),
+        }
     })?;
     let shown = match (url.host_str().unwrap_or_default(), url.port_or_known_default()) {
         (host, Some(port)) => format!("{host}:{port}"),
@@ -140,6 +162,30 @@ mod tests {
             let Err(text) = through("proxy", bad, &origin) else { panic!("{bad} was taken") };
             assert!(text.starts_with("proxy is not the URL") && !text.contains("can"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_letter_that_a_url_cannot_hold_is_named_and_nothing_else_of_it() {
+        let origin = Url::parse("https://graph.example").unwrap();
+        for (bad, told) in [
+            (
+                "http://DOMAIN\\user:canary@proxy.example:8080",
+                "a backslash in the user or the password: write %5C for \\,",
+            ),
+            ("DOMAIN\\user:canary@proxy.example:8080", "write %5C for \\,"),
+            ("https://user:can\\ary@proxy.example", "write %5C for \\,"),
+            ("http://DOMAIN\\user:can/ary#@proxy.example", "write %5C for \\, %2F for /, %23 for #, as in"),
+            ("http://user:can#ary@proxy.example", "write %23 for #"),
+            ("http://user:can?a/ry@proxy.example", "write %2F for /, %3F for ?"),
+        ] {
+            let Err(text) = through("HTTPS_PROXY", bad, &origin) else { panic!("{bad} was taken") };
+            assert!(
+                text.starts_with("HTTPS_PROXY is not the URL of a proxy") && text.contains(told),
+                "{text}"
+            );
+            assert!(!text.contains("can") && !text.contains("ary"), "{text}");
+        }
+        assert!(through("proxy", "http://DOMAIN%5Cuser:canary@proxy.example:8080", &origin).is_ok());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
 use crate::text::shorten;
 
@@ -75,6 +75,17 @@ fn remedy(err: &rustls::Error) -> &'static str {
     }
 }
 
+/// For one that OpenSSL makes by `req -x509` without more, and some appliances make by themselves.
+const AUTHORITY_AS_SERVER: &str = "the certificate is that of an authority (CA:TRUE) and the server shows it as its own, \
+     which is refused (https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.9): issue one for the server from it, or \
+     reissue it as that of a server and name it with ca_bundle=, as by \
+     `openssl req -x509 -newkey rsa:2048 -nodes -days 365 -keyout key.pem -out cert.pem -subj /CN=HOST \
+     -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:HOST`";
+
+fn is_authority(err: &OtherError) -> bool {
+    matches!(err.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
 fn remedy_for_certificate(why: &CertificateError) -> &'static str {
     match why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -86,6 +97,7 @@ fn remedy_for_certificate(why: &CertificateError) -> &'static str {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "check base_url, and whether a proxy answers in its place"
         }
+        CertificateError::Other(other) if is_authority(other) => AUTHORITY_AS_SERVER,
         CertificateError::Revoked => "it must not be trusted any more",
         // Those that a missing authority causes. `Other` is what the systems' own verifiers say.
         CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_) => {
@@ -109,6 +121,8 @@ mod tests {
             expected: ServerName::try_from("graph.example").unwrap(),
             presented: vec!["DnsName(\"other.example\")".into()],
         };
+        let of_authority =
+            CertificateError::Other(OtherError(std::sync::Arc::new(webpki::Error::CaUsedAsEndEntity)));
         for (err, told) in [
             (InvalidCertificate(CertificateError::UnknownIssuer), "ca_bundle="),
             (
@@ -119,6 +133,7 @@ mod tests {
             (InvalidCertificate(of_another_name.clone()), "check base_url"),
             (InvalidCertificate(of_another_name), "other.example"),
             (InvalidCertificate(CertificateError::Revoked), "any more"),
+            (InvalidCertificate(of_authority), "basicConstraints=critical,CA:FALSE"),
             (InvalidCertificate(CertificateError::BadEncoding), "replace it"),
             (InvalidMessage(rustls::InvalidMessage::InvalidContentType), "no TLS there"),
             (AlertReceived(AlertDescription::ProtocolVersion), "TLS 1.1 or older"),
@@ -132,7 +147,10 @@ mod tests {
         ] {
             let text = explain(&err, "graph.example");
             assert!(text.contains(told), "{text}");
-            let is_of_authority = matches!(err, InvalidCertificate(CertificateError::UnknownIssuer));
+            let is_of_authority = matches!(
+                err,
+                InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))
+            );
             assert_eq!(text.contains("ca_bundle"), is_of_authority, "{text}");
         }
     }

@@ -21,12 +21,18 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::graph::challenge;
+use crate::text::shorten;
+
 /// How long the proxy may take to repeat why it opens no tunnel. It has just answered.
 const ASKING: Duration = Duration::from_secs(3);
 /// So long after a refused password nobody tries it again. Those that were about to would not know of it yet.
 const RESPITE: Duration = Duration::from_secs(10);
-/// A status line is shorter.
-const LONGEST_LINE: usize = 256;
+/// The head of such an answer is shorter.
+const LONGEST_HEAD: usize = 16 * 1024;
+/// So many ways to sign in are named, and each to this length.
+const MOST_SCHEMES: usize = 5;
+const LONGEST_SCHEME: usize = 20;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -54,11 +60,13 @@ pub(super) struct Tunnels {
     target: String,
     /// What to say after a 407.
     unauthenticated: Arc<str>,
+    /// The setting that named the proxy.
+    name: String,
     turn: Semaphore,
     /// Whether the last one that was opened stood; then there is no need to take turns.
     stood: AtomicBool,
-    /// When the password was refused last.
-    refused: Mutex<Option<Instant>>,
+    /// When the password was refused last, and what to say of it.
+    refused: Mutex<Option<(Instant, TunnelRefusal)>>,
 }
 
 impl Tunnels {
@@ -86,6 +94,7 @@ impl Tunnels {
                 origin.port_or_known_default().unwrap_or(443)
             ),
             unauthenticated: unauthenticated.into(),
+            name: name.to_owned(),
             turn: Semaphore::new(1),
             stood: AtomicBool::new(false),
             refused: Mutex::new(None),
@@ -97,8 +106,9 @@ impl Tunnels {
             None
         } else {
             let turn = self.turn.acquire().await?;
-            if self.refused().is_some_and(|refused| refused.elapsed() < RESPITE) {
-                return Err(self.unauthenticated().into());
+            let late = self.refused().clone().filter(|(when, _)| when.elapsed() < RESPITE);
+            if let Some((_, refusal)) = late {
+                return Err(refusal.into());
             }
             Some(turn)
         };
@@ -114,56 +124,77 @@ impl Tunnels {
         Err(match err.to_string().as_str() {
             "tunnel error: proxy authorization required" => {
                 self.stood.store(false, Ordering::SeqCst);
-                *self.refused() = Some(Instant::now());
-                self.unauthenticated().into()
+                // Without the password, which is tried once.
+                let schemes = self.ask(None).await.map(|refused| refused.schemes).unwrap_or_default();
+                let refusal = self.unauthenticated(&schemes);
+                *self.refused() = Some((Instant::now(), refusal.clone()));
+                refusal.into()
             }
-            "tunnel error: unsuccessful" => match self.ask().await {
-                Some(status) => TunnelRefusal::Answered(status).into(),
+            // The password was right, or it would have been 407.
+            "tunnel error: unsuccessful" => match self.ask(self.authorization.as_ref()).await {
+                Some(refused) => TunnelRefusal::Answered(refused.status).into(),
                 None => TunnelRefusal::Refused.into(),
             },
             _ => err,
         })
     }
 
-    fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn refused(&self) -> MutexGuard<'_, Option<(Instant, TunnelRefusal)>> {
         // Nobody can panic while holding it.
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unauthenticated(&self) -> TunnelRefusal {
-        TunnelRefusal::Unauthenticated(self.unauthenticated.clone())
+    /// What to say after a 407 that offered these ways to sign in.
+    fn unauthenticated(&self, schemes: &[String]) -> TunnelRefusal {
+        if schemes.is_empty() || schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("Basic")) {
+            return TunnelRefusal::Unauthenticated(self.unauthenticated.clone());
+        }
+        let shown: Vec<_> =
+            schemes.iter().take(MOST_SCHEMES).map(|scheme| shorten(scheme, LONGEST_SCHEME)).collect();
+        let text = format!(
+            "the proxy offers {} only (407), which is not supported; a local forwarder such as px or cntlm can do it: \
+             run one and give it in {}, as in http://127.0.0.1:3128",
+            shown.join(" and "),
+            self.name
+        );
+        TunnelRefusal::Unauthenticated(text.into())
     }
 
-    /// Ask once more for a tunnel, to learn the status of the refusal, which hyper-util does not tell. The password was
-    /// right, or it would have been 407. A proxy behind TLS is not asked.
-    async fn ask(&self) -> Option<StatusCode> {
+    /// Ask once more for a tunnel, to learn more of the refusal, which hyper-util does not tell. A proxy behind TLS is not
+    /// asked.
+    async fn ask(&self, authorization: Option<&SecretString>) -> Option<Refused> {
         if self.proxy.scheme() != "http" {
             return None;
         }
-        tokio::time::timeout(ASKING, self.status()).await.ok()?
+        tokio::time::timeout(ASKING, self.refusal(authorization)).await.ok()?
     }
 
-    async fn status(&self) -> Option<StatusCode> {
+    async fn refusal(&self, authorization: Option<&SecretString>) -> Option<Refused> {
         let host = self.proxy.host_str()?.trim_start_matches('[').trim_end_matches(']');
         let mut stream = TcpStream::connect((host, self.proxy.port_or_known_default()?)).await.ok()?;
         let target = &self.target;
-        let authorization = self
-            .authorization
-            .as_ref()
+        let authorization = authorization
             .map_or_else(String::new, |value| format!("proxy-authorization: {}\r\n", value.expose_secret()));
         let head = SecretString::from(format!(
             "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}\r\n",
             SecretString::from(authorization).expose_secret()
         ));
         stream.write_all(head.expose_secret().as_bytes()).await.ok()?;
-        let mut line = Vec::with_capacity(LONGEST_LINE);
-        while line.len() < LONGEST_LINE && !line.contains(&b'\n') {
-            if stream.read_buf(&mut line).await.ok()? == 0 {
+        let mut head = Vec::with_capacity(LONGEST_HEAD);
+        while head.len() < LONGEST_HEAD && !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            if stream.read_buf(&mut head).await.ok()? == 0 {
                 break;
             }
         }
-        status_of(&line)
+        Some(Refused { status: status_of(&head)?, schemes: schemes_of(&head) })
     }
+}
+
+/// What a proxy says that opens no tunnel.
+struct Refused {
+    status: StatusCode,
+    /// The ways to sign in that it offers (<https://www.rfc-editor.org/rfc/rfc9110#section-11.7.1>).
+    schemes: Vec<String>,
 }
 
 /// The user and the password of a URL, which has them percent-encoded, as Basic has them.
@@ -177,9 +208,26 @@ fn basic(url: &Url) -> SecretString {
     ))
 }
 
+/// The ways to sign in that the head of an answer offers, each once.
+fn schemes_of(head: &[u8]) -> Vec<String> {
+    let head = String::from_utf8_lossy(head);
+    let lines = head.lines().skip(1).take_while(|line| !line.is_empty());
+    let mut found: Vec<String> = Vec::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        if name.trim().eq_ignore_ascii_case("proxy-authenticate") {
+            for scheme in challenge::schemes(value) {
+                if !found.iter().any(|known| known.eq_ignore_ascii_case(&scheme)) {
+                    found.push(scheme);
+                }
+            }
+        }
+    }
+    found
+}
+
 /// The status of an answer, if that opens no tunnel.
-fn status_of(line: &[u8]) -> Option<StatusCode> {
-    let mut words = line.split(|byte| byte.is_ascii_whitespace());
+fn status_of(head: &[u8]) -> Option<StatusCode> {
+    let mut words = head.split(|byte| byte.is_ascii_whitespace());
     words.next().filter(|version| version.starts_with(b"HTTP/1."))?;
     let status = StatusCode::from_bytes(words.next()?).ok()?;
     (!status.is_success()).then_some(status)
@@ -247,9 +295,35 @@ mod tests {
             ("http://me:canary@proxy.example", "ALL_PROXY", "password of ALL_PROXY (407)"),
         ] {
             let tunnels = tunnels(proxy, name);
-            let text = tunnels.unauthenticated().to_string();
-            assert!(text.contains(told), "{text}");
-            assert!(!format!("{text} {tunnels:?}").contains("canary"));
+            for schemes in [vec![], vec!["Basic".to_owned()], vec!["NTLM".to_owned(), "basic".to_owned()]] {
+                let text = tunnels.unauthenticated(&schemes).to_string();
+                assert!(text.contains(told), "{text}");
+                assert!(!format!("{text} {tunnels:?}").contains("canary"));
+            }
+            let text = tunnels.unauthenticated(&["Negotiate".into(), "x".repeat(99)]).to_string();
+            assert!(text.contains("offers Negotiate and xxxxxxxxxxxxxxxxxxxx… only (407)"), "{text}");
+            assert!(
+                text.contains("not supported; a local forwarder such as px or cntlm can do it"),
+                "{text}"
+            );
+            assert!(!text.contains("canary"));
+        }
+    }
+
+    #[test]
+    fn the_ways_to_sign_in_are_read_from_each_header() {
+        let start = "HTTP/1.1 407 Proxy Authentication Required\r\nVia: x\r\n";
+        for (headers, schemes) in [
+            ("", vec![]),
+            ("Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n", vec!["Negotiate", "NTLM"]),
+            ("proxy-authenticate:NTLM,ntlm , Negotiate\r\n", vec!["NTLM", "Negotiate"]),
+            ("Proxy-Authenticate: Negotiate YIIabc==\r\n", vec!["Negotiate"]),
+            ("Proxy-Authenticate: Digest realm=\"a, Basic\", nonce=\"x\"\r\n", vec!["Digest"]),
+            ("Proxy-Authenticate: NTLM, Basic realm=\"x, y\"\r\n", vec!["NTLM", "Basic"]),
+            ("WWW-Authenticate: NTLM\r\n", vec![]),
+            ("\r\nProxy-Authenticate: NTLM\r\n", vec![]),
+        ] {
+            assert_eq!(schemes_of(format!("{start}{headers}\r\n").as_bytes()), schemes, "{headers}");
         }
     }
 

@@ -164,25 +164,25 @@ impl State {
             self.suspicion.heard(answer, step, self.plan.limits.max_wait);
         }
         let refused = answers().find(|(answer, _)| answer.status == 401);
-        let (answer, why) = if let Some((answer, _)) = refused {
-            (answer, "the service refuses the token (401)")
-        } else if self.queue.is_empty() && !self.open {
-            // Nothing is left that stopping could spare.
-            return;
+        let ((answer, step), why) = if let Some(refused) = refused {
+            (refused, "the service refuses the token (401)")
         } else {
-            let Some((answer, _)) = answers().next_back() else { return };
+            // Also where nothing is left that stopping could spare: who is told of it needs the same remedy.
+            let Some(last) = answers().next_back() else { return };
             match self.suspicion.grounds() {
-                Some(Refused::Forbidden) => {
-                    (answer, "everything is forbidden (403) and nothing was accepted")
-                }
+                Some(Refused::Forbidden) => (last, "everything is forbidden (403) and nothing was accepted"),
                 Some(Refused::TooLong) => (
-                    answer,
+                    last,
                     "the service asks to wait longer than max_wait for everything, and nothing was accepted",
                 ),
                 None => return,
             }
         };
-        let refusal = Refusal { answer: answer.clone(), client_request_id: request, given_up: None };
+        let given_up = match step {
+            Step::GivenUp(_, reason) => Some(reason.clone()),
+            _ => None,
+        };
+        let refusal = Refusal { answer: answer.clone(), client_request_id: request, given_up };
         self.stop(StopCause::Refused(why.into(), Box::new(refusal)), until);
     }
 
