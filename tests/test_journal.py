@@ -405,7 +405,7 @@ def test_arguments_that_make_no_sense(
     with pytest.raises(kind, match=told):
         list(client.iter_reprocess(assignment_ids(1), **arguments))
     with pytest.raises(TypeError, match="single id"):
-        client.reprocess_many("x", journal="june.db")
+        client.reprocess_many("x", journal="june.db")  # type: ignore[arg-type]  # one instead of many
     assert list(tmp_path.iterdir()) == []
 
 
