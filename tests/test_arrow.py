@@ -344,10 +344,14 @@ SPOILT: dict[str, tuple[Any, Callable[[Any, Any], object]]] = {
 
 
 @pytest.mark.parametrize("kind", SPOILT)
-def test_a_producer_that_breaks_the_rules_gets_an_error(graph: Emulator, client: Client, kind: str) -> None:
+def test_a_producer_that_breaks_the_rules_gets_an_error(
+    graph: Emulator, client: Client, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     data, spoil = SPOILT[kind]
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises((TypeError, ValueError)) as error:
         client.reprocess_many(spoilt(data, spoil))
+    assert "\n" not in str(error.value)
+    assert "panicked" not in capfd.readouterr().err
     assert graph.counters["http_requests"] == 0
     gc.collect()
     assert client.reprocess_many(graph.ids[:2]).counts["accepted"] == 2

@@ -1,8 +1,9 @@
 //! Texts out of a one-column Arrow stream or array, through the PyCapsule interface and without pyarrow
 //! (<https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html>).
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
 use arrow_array::ffi_stream::{ArrayStreamReader, FFI_ArrowArrayStream};
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyList};
 
 use super::arrow_column::{Fault, first_bytes, look, of_bytes, texts};
+use crate::text::one_line;
 
 /// How many arrays are looked at for a value to be named in an error.
 const LOOKED_AT: usize = 16;
@@ -83,12 +85,30 @@ fn broke(message: String) -> PyErr {
     PyValueError::new_err(format!("the Arrow data cannot be read: {message}"))
 }
 
+thread_local! {
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// What arrow-array makes of foreign memory. It checks a part of what a producer may have got wrong by assertions, and
-/// no panic may reach Python.
+/// no panic may reach Python, nor its report standard error.
 fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        // Of this library alone: each one has a standard library of its own.
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !IS_GUARDED.get() {
+                report(info);
+            }
+        }));
+    });
+    let outer = IS_GUARDED.replace(true);
+    let read = catch_unwind(AssertUnwindSafe(read));
+    IS_GUARDED.set(outer);
+    read.unwrap_or_else(|panic| {
         let why = panic.downcast_ref::<String>().map(String::as_str);
         let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason is known");
+        let why = one_line(&why.replace('\n', " "));
         Err(format!(
             "its producer breaks the rules of the Arrow C interface ({why}); give a list of str instead"
         ))
@@ -135,6 +155,10 @@ fn read_array(schema: &Bound<'_, PyAny>, array: &Bound<'_, PyAny>) -> PyResult<(
     };
     if array.is_released() || schema.release().is_none() {
         return Err(consumed("array"));
+    }
+    // In the struct they are signed.
+    if isize::try_from(array.len().saturating_add(array.offset())).is_err() {
+        return Err(broke("its length or offset is negative".into()));
     }
     let read = guarded(|| {
         let field = Field::try_from(schema).map_err(|err| err.to_string())?;
