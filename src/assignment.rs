@@ -18,18 +18,30 @@ const SHOWN: usize = 64;
 pub struct AssignmentId(Uuid);
 
 impl AssignmentId {
-    /// Read an id in one of the forms that admins paste: hyphenated in any case, braced, or `urn:uuid:`.
+    /// Read an id in one of the forms that admins paste: with hyphens or without, in any case, braced or `urn:uuid:`,
+    /// with blanks and invisible characters around it.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        let lower = text.to_ascii_lowercase();
+        let stripped = text.trim_matches(is_blank);
+        if stripped.is_empty() {
+            return Err(InvalidId::empty());
+        }
+        let lower = stripped.to_ascii_lowercase();
         let bare = lower
             .strip_prefix("urn:uuid:")
             .or_else(|| lower.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')))
             .unwrap_or(&lower);
-        // 36 is 8-4-4-4-12; the parser alone would let other forms through.
-        match Uuid::try_parse(bare) {
-            Ok(id) if bare.len() == 36 => Ok(Self(id)),
-            _ => Err(InvalidId::malformed(text)),
-        }
+        Self::bare(bare).ok_or_else(|| InvalidId::malformed(stripped))
+    }
+
+    /// 36 characters are 8-4-4-4-12, and 32 have no hyphens; the parser alone would let other forms through.
+    fn bare(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().filter(|_| matches!(text.len(), 32 | 36)).map(Self)
+    }
+
+    /// The GUID that a longer text, such as a URL, ends in.
+    fn last_in(text: &str) -> Option<Self> {
+        let words = text.rsplit(|char: char| !char.is_ascii_hexdigit() && char != '-');
+        words.filter(|word| word.len() == 36).find_map(Self::bare)
     }
 
     /// The GUID itself.
@@ -61,26 +73,65 @@ pub struct InvalidId {
 }
 
 impl InvalidId {
+    /// For an empty cell: a text without anything to see, or no value at all.
+    pub fn empty() -> Self {
+        let reason =
+            "assignment id is empty, as a cell without a value is; fill it in, or leave it out".into();
+        Self { shown: String::new(), reason }
+    }
+
     fn malformed(text: &str) -> Self {
         let shown = shorten(text, SHOWN);
-        let fault = if text.is_empty() {
-            "is empty"
-        } else if text.trim() != text {
-            "has whitespace around it; strip it"
-        } else {
-            "is no GUID of the form 8-4-4-4-12, like d82eb508-acc4-43cc-bcf1-7c1c4a2c073b"
+        let fault = match AssignmentId::last_in(text) {
+            Some(id) => format!("is no GUID by itself; if {id} is meant, give that alone"),
+            None => "is no GUID of the form 8-4-4-4-12, like d82eb508-acc4-43cc-bcf1-7c1c4a2c073b".to_owned(),
         };
         Self { reason: format!("assignment id {shown:?} {fault}"), shown: sanitize(text, SHOWN) }
     }
 
     /// For a value that is not text at all, such as a number; `shown` is its printed form.
     pub fn of_type(shown: &str, type_name: &str) -> Self {
-        let shown = sanitize(shown, SHOWN);
-        Self {
-            reason: format!("assignment id {shown} is of type {type_name}; give a str or a uuid.UUID"),
-            shown,
+        Self::of_value(shown, type_name, "give a str or a uuid.UUID")
+    }
+
+    /// For bytes; `shown` is their printed form.
+    pub fn of_bytes(shown: &str, type_name: &str, bytes: &[u8]) -> Self {
+        match readings(bytes) {
+            Some(readings) => {
+                let remedy = format!(
+                    "16 raw bytes do not say in which order they are: {readings}; give the one that is meant"
+                );
+                Self::of_value(shown, type_name, &remedy)
+            }
+            None => Self::of_value(shown, type_name, "decode it to a str"),
         }
     }
+
+    /// For a value of a type that is no id; `shown` is its printed form.
+    pub fn of_value(shown: &str, type_name: &str, remedy: &str) -> Self {
+        let shown = sanitize(shown, SHOWN);
+        Self { reason: format!("assignment id {shown} is of type {type_name}; {remedy}"), shown }
+    }
+}
+
+/// White space, and what Unicode has of width zero: marks of byte order, joiners, marks of direction. Web pages, mails
+/// and spreadsheets put them around what is copied out of them.
+fn is_blank(char: char) -> bool {
+    char.is_whitespace()
+        || matches!(
+            char,
+            '\u{1c}'..='\u{1f}' // white space to Python's str.strip
+                | '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
+/// What 16 raw bytes can mean. RFC 9562 has them in network order; .NET orders the first three groups the other way round
+/// (<https://learn.microsoft.com/dotnet/api/system.guid.tobytearray>), which is another GUID.
+pub fn readings(bytes: &[u8]) -> Option<String> {
+    let bytes = bytes.try_into().ok()?;
+    let (network, dotnet) = (Uuid::from_bytes(bytes), Uuid::from_bytes_le(bytes));
+    Some(format!("{network} in network order, {dotnet} in that of .NET's Guid.ToByteArray"))
 }
 
 #[cfg(test)]
@@ -98,6 +149,15 @@ mod tests {
             "{D82EB508-ACC4-43CC-BCF1-7C1C4A2C073B}",
             "urn:uuid:d82eb508-acc4-43cc-bcf1-7c1c4a2c073b",
             "URN:UUID:D82EB508-ACC4-43CC-BCF1-7C1C4A2C073B",
+            "d82eb508acc443ccbcf17c1c4a2c073b",
+            "{D82EB508ACC443CCBCF17C1C4A2C073B}",
+            "urn:uuid:d82eb508acc443ccbcf17c1c4a2c073b",
+            " d82eb508-acc4-43cc-bcf1-7c1c4a2c073b\t",
+            "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b\r\n",
+            "\u{feff}d82eb508-acc4-43cc-bcf1-7c1c4a2c073b",
+            "\u{a0}{d82eb508-acc4-43cc-bcf1-7c1c4a2c073b}\u{3000}",
+            "\u{200b}d82eb508acc443ccbcf17c1c4a2c073b\u{200d}\u{2060}",
+            "\u{202a}d82eb508-acc4-43cc-bcf1-7c1c4a2c073b\u{202c}\u{200e}\u{1f}",
         ] {
             assert_eq!(AssignmentId::parse(form).unwrap().to_string(), PLAIN, "{form}");
         }
@@ -110,15 +170,15 @@ mod tests {
             "",
             " ",
             "../groups",
-            "d82eb508acc443ccbcf17c1c4a2c073b",
+            "\u{feff}\u{200b}\u{a0}\r\n",
+            "d82eb508acc443ccbcf17c1c4a2c073",
+            "d82eb508-acc4-43cc-bcf1\u{200b}-7c1c4a2c073b",
+            "d82eb508acc4-43cc-bcf1-7c1c4a2c073b",
             "{d82eb508-acc4-43cc-bcf1-7c1c4a2c073b",
             "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b}",
             "{{d82eb508-acc4-43cc-bcf1-7c1c4a2c073b}}",
-            "{d82eb508acc443ccbcf17c1c4a2c073b}",
             "urn:uuid:{d82eb508-acc4-43cc-bcf1-7c1c4a2c073b}",
-            "urn:uuid:d82eb508acc443ccbcf17c1c4a2c073b",
             "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b\r\nX-Evil: 1",
-            "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b\n",
             "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b\0",
             "d82eb508%2dacc4-43cc-bcf1-7c1c4a2c073b",
             "d82eb508-acc4-43cc-bcf1-7c1c4a2c073g",
@@ -135,9 +195,29 @@ mod tests {
     fn the_reason_names_the_remedy() {
         let reason = |text: &str| AssignmentId::parse(text).unwrap_err().reason;
         assert!(reason("").contains("is empty"));
-        assert!(reason(&format!("{PLAIN}\n")).contains("strip it"));
+        assert!(reason("\u{feff} \n").contains("is empty"));
         assert!(reason("x").contains("8-4-4-4-12"));
         assert!(InvalidId::of_type("42", "int").reason.contains("42 is of type int"));
+        for text in [
+            format!(
+                "https://graph.example/v1.0/identityGovernance/entitlementManagement/assignments/{PLAIN}"
+            ),
+            format!("https://portal.example/#view/package/00000000-0000-4000-8000-000000000001/{PLAIN}/"),
+            format!("/assignments('{}')?$expand=target", PLAIN.to_uppercase()),
+            format!("{PLAIN}/reprocess"),
+            format!("\"{PLAIN}\","),
+        ] {
+            assert!(reason(&text).contains(&format!("if {PLAIN} is meant")), "{}", reason(&text));
+        }
+    }
+
+    #[test]
+    fn raw_bytes_are_named_in_both_orders() {
+        let bytes: Vec<u8> = (0..16).collect();
+        let refused = InvalidId::of_bytes("b'...'", "bytes", &bytes);
+        assert!(refused.reason.contains("00010203-0405-0607-0809-0a0b0c0d0e0f"), "{}", refused.reason);
+        assert!(refused.reason.contains("03020100-0504-0706-0809-0a0b0c0d0e0f"), "{}", refused.reason);
+        assert!(InvalidId::of_bytes("b'x'", "bytes", b"x").reason.contains("decode"));
     }
 
     proptest::proptest! {

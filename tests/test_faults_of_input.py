@@ -140,11 +140,13 @@ def nonsense(chance: Random) -> Any:
     good = str(UUID(int=chance.getrandbits(128)))
     place = chance.randrange(len(good) + 1)
     part = chance.choice(PARTS)
+    # Around an id, white space and marks without width are no fault.
+    blank = not part.strip() or part == "\u202e"
     return chance.choice(
         [
-            good[:place] + part + good[place:],
-            part + good,
-            good + part,
+            good[:place] + part + good[place:] if 0 < place < len(good) or not blank else part,
+            part if blank else part + good,
+            part if blank else good + part,
             good[:-1],
             good + "0",
             good.replace("-", "", 1),
@@ -197,6 +199,8 @@ SPELLINGS: list[Any] = [
     lambda item: f"URN:UUID:{item.upper()}",
     UUID,
     lambda item: item[:18].upper() + item[18:],
+    lambda item: item.replace("-", ""),
+    lambda item: f"\ufeff {item}\u200b\r\n",
 ]
 
 

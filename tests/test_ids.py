@@ -36,7 +36,7 @@ KINDS: dict[str, Callable[[list[str]], Any]] = {
     "pyarrow large": lambda ids: pa.chunked_array([pa.array(ids, pa.large_string())]),
     "pyarrow view": lambda ids: pa.chunked_array([pa.array(ids, pa.string_view())]),
     "pyarrow dictionary": lambda ids: pa.chunked_array([pa.array(ids).dictionary_encode()]),
-    "pyarrow uuid": lambda ids: pa.chunked_array([pa.array([UUID(item).bytes for item in ids], pa.binary(16))]),
+    "pyarrow uuid": lambda ids: pa.chunked_array([pa.array([UUID(item).bytes for item in ids], pa.uuid())]),
     "pyarrow table": lambda ids: pa.table({"id": ids}),
     "pyarrow reader": lambda ids: pa.table({"id": ids}).to_reader(max_chunksize=11),
     "a stream alone": lambda ids: OnlyStream(pa.chunked_array([ids])),
@@ -100,7 +100,7 @@ INVALID: list[object] = [
     "../../users",
     "d82eb508%2dacc4-43cc-bcf1-7c1c4a2c073b",
     "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b\r\nX: 1",
-    " d82eb508-acc4-43cc-bcf1-7c1c4a2c073b",
+    "d82eb508 acc4-43cc-bcf1-7c1c4a2c073b",
     "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b\0",
     "\ud800",
     "x" * 1_000_000,
@@ -132,7 +132,7 @@ def test_among_others_it_is_rejected_and_the_rest_goes_on(graph: Emulator, clien
     assert [outcome.index for outcome in rejected] == list(range(30, 30 + len(INVALID)))
     assert all(outcome.http_status is None and isinstance(outcome.error, InvalidIdError) for outcome in rejected)
     assert report[31].id == "x"
-    assert report[39].id == "None"
+    assert report[39].id == ""
     assert graph.counters["parts"] == 60
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from . import _native
 from ._credential import AnyCredential, source_of
 from ._feed import Deadline, OnOutcome, seconds_of
-from ._ids import AsyncIds, length_of, refuse_lookalikes
+from ._ids import AsyncIds, Id, has_length, refuse_lookalikes
 from ._journal import Path, Retry, setup_of
 from ._options import ApiVersion, Cloud, checked
 from ._pickling import carried_credential, carried_options, rebuild
@@ -96,7 +96,7 @@ class AsyncClient:
         self._native = _native.NativeClient(options, self._source)
         self._carried = carried_credential(credential), carried_options(options, self._native)
 
-    async def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
+    async def reprocess(self, assignment_id: Id, /) -> Outcome:
         """Reprocess one assignment: see `Client.reprocess`."""
         return await self._native.reprocess_async(assignment_id)
 
@@ -119,7 +119,7 @@ class AsyncClient:
         from . import _drive_async
 
         refuse_lookalikes(ids)
-        setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
+        setup = setup_of(journal, retry, is_sized=has_length(ids))
         limit = seconds_of(deadline)
         return await _drive_async.collect(
             lambda: self._native.run_async(True, on_outcome is not None, limit, setup), ids, progress, on_outcome, setup
@@ -157,7 +157,7 @@ class AsyncClient:
         from . import _drive_async
 
         refuse_lookalikes(ids)
-        setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
+        setup = setup_of(journal, retry, is_sized=has_length(ids))
         limit = seconds_of(deadline)
         return _drive_async.stream(lambda: self._native.run_async(setup is not None, True, limit, setup), ids, setup)
 

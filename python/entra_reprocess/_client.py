@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from . import _drive, _native
 from ._credential import Credential, source_of
 from ._feed import Deadline, OnOutcome, seconds_of
-from ._ids import Ids, length_of
+from ._ids import Id, Ids, has_length
 from ._journal import Path, Retry, setup_of
 from ._options import ApiVersion, Cloud, checked
 from ._pickling import carried_credential, carried_options, rebuild
@@ -106,11 +106,12 @@ class Client:
         self._native = _native.NativeClient(options, self._source)
         self._carried = carried_credential(credential), carried_options(options, self._native)
 
-    def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
+    def reprocess(self, assignment_id: Id, /) -> Outcome:
         """Reprocess one assignment.
 
         Args:
-            assignment_id: Its GUID, as str (any case, in braces or as urn:uuid:) or uuid.UUID.
+            assignment_id: Its GUID, as str (any case, in braces or as urn:uuid:, with or without hyphens) or
+                uuid.UUID; or an `Assignment` or `Outcome`.
 
         Returns:
             The outcome, always with status "accepted": Graph will re-evaluate and enforce it. Not yet done.
@@ -140,7 +141,9 @@ class Client:
         """Reprocess many assignments; no single item raises.
 
         Args:
-            ids: Any iterable of str or uuid.UUID, or a one-column Arrow stream. Repeated ids are sent once.
+            ids: Any iterable of what `reprocess` takes, such as a list, a `Report` or what `assignments` gives; or a
+                one-column Arrow stream. One that has a length is read to its end first, so that its source, such as
+                a DuckDB connection, is free during the run. Repeated ids are sent once.
             journal: Path of a file that the run is written down in, made where there is none, so that it survives its
                 process: the same call again, or `resume`, goes on where it ended. What an answer has settled is not
                 sent again. Ids that have a length, like a list, are all written down before the first is sent.
@@ -155,14 +158,17 @@ class Client:
             One outcome for each place of the input, in its order, those of earlier runs included.
 
         Raises:
-            TypeError: `ids` is a single id, a mapping or a table; or `deadline` is no length of time.
-            ValueError: `deadline` is not more than 0, or `retry` has something that is no status.
+            TypeError: `ids` is a single id, a mapping, a table or a column of raw bytes; or `deadline` is no length
+                of time.
+            ValueError: `deadline` is not more than 0, or `retry` has something that is no status; or Arrow data
+                cannot be read, or was read before.
             JournalError: The journal is in use by another run, damaged, of other ids, of another tenant, cloud or
                 version, or its disk cannot be written. Nothing was sent.
             RunStoppedError: The whole run stopped, and `report` has every outcome: no token, a host that is unknown,
                 unreachable or not to be trusted, a journal that cannot be written any more, an exception of `ids` or a
-                callback; or, before anything was accepted, 50 ids in a row that were forbidden (403) or were told to
-                wait longer than `max_wait`, or a hundred that were all rejected (400).
+                callback, `ids` that are not as many as their length says; or, before anything was accepted, 50 ids in
+                a row that were forbidden (403) or were told to wait longer than `max_wait`, or a hundred that were all
+                rejected (400).
             RunInterrupted: Ctrl-C; its `report` likewise. An exception that a signal handler raises is passed on, with
                 a note.
 
@@ -183,7 +189,7 @@ class Client:
 
         See https://learn.microsoft.com/graph/json-batching
         """
-        setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
+        setup = setup_of(journal, retry, is_sized=has_length(ids))
         limit = seconds_of(deadline)
         return _drive.collect(
             lambda: self._native.run(True, on_outcome is not None, limit, setup), ids, progress, on_outcome, setup
@@ -260,7 +266,7 @@ class Client:
             RunStoppedError: The whole run stopped, as for `reprocess_many`; every outcome was given before.
             RunInterrupted: Ctrl-C while waiting for an outcome.
         """
-        setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
+        setup = setup_of(journal, retry, is_sized=has_length(ids))
         limit = seconds_of(deadline)
         return _drive.stream(lambda: self._native.run(setup is not None, True, limit, setup), ids, setup)
 

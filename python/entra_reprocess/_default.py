@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from ._client import Client
 from ._credential import Credential
 from ._feed import Deadline, OnOutcome
-from ._ids import Ids
+from ._ids import Id, Ids
 from ._journal import Path, Retry
 from ._options import Options, refuse_unknown
 from ._progress import Progress
@@ -17,11 +17,9 @@ from ._report import Report
 from ._secret import hide, hide_urls
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from ._outcome import Outcome
 else:
-    from ._hints import UUID, Outcome
+    from ._hints import Outcome
 
 _MOST_CLIENTS = 16
 _clients: OrderedDict[Any, Client] = OrderedDict()
@@ -31,11 +29,11 @@ Every access is one operation on the dict, which needs no lock; a lock could be 
 """
 
 
-def reprocess(assignment_id: str | UUID, /, *, credential: Credential = None, **options: Unpack[Options]) -> Outcome:
+def reprocess(assignment_id: Id, /, *, credential: Credential = None, **options: Unpack[Options]) -> Outcome:
     """Reprocess one assignment with a shared client: see `Client.reprocess`.
 
     Args:
-        assignment_id: Its GUID.
+        assignment_id: As for `Client.reprocess`.
         credential: As for `Client`.
         **options: The options of `Client`. Calls with the same options, environment and certificates share one client.
 
@@ -66,7 +64,7 @@ def reprocess_many(
     """Reprocess many assignments with a shared client: see `Client.reprocess_many`.
 
     Args:
-        ids: Any iterable of str or uuid.UUID, or a one-column Arrow stream.
+        ids: As for `Client.reprocess_many`.
         journal: As for `Client.reprocess_many`.
         retry: As for `Client.reprocess_many`.
         progress: As for `Client.reprocess_many`.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ._feed import GRACE, TICK, Feed, Teller, Warner, ending_of, raise_interrupted, raise_stopped
-from ._ids import iterate, length_of
+from ._ids import iterate
 from ._progress import check, meter_for
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def collect(
     resumes = journal is not None and journal.resume
     given = None if resumes else iterate(ids)
     run = start()
-    total = run.places() if resumes else length_of(ids)
-    feed = Feed(run, given, sized=total is not None)
+    total = run.places() if given is None else given.length
+    feed = Feed(run, given)
     meter = meter_for(progress, total)
     teller = Teller(run, on_outcome)
     has_callback = on_outcome is not None or callable(progress)
@@ -60,6 +60,8 @@ def collect(
     ending = ending_of(run, journal)
     if ending.why is not None:
         raise_stopped(ending, ending.report, journal)
+    if feed.late is not None:
+        raise_interrupted(feed.late, ending.report, is_own=True, journal=journal)
     return ending.report
 
 
@@ -73,7 +75,7 @@ def stream(start: Start, ids: Any, journal: Setup | None = None) -> Iterator[Out
     """
     given = iterate(ids)
     run = start()
-    feed = Feed(run, given, sized=length_of(ids) is not None)
+    feed = Feed(run, given)
     return _stream(run, feed, journal)
 
 
@@ -100,6 +102,8 @@ def _stream(run: _native.NativeRun, feed: Feed, journal: Setup | None) -> Iterat
     ending = ending_of(run, journal, has_report=False)
     if ending.why is not None:
         raise_stopped(ending, None, journal)
+    if feed.late is not None:
+        raise_interrupted(feed.late, None, is_own=True, journal=journal)
 
 
 def _outcomes(run: _native.NativeRun, feed: Feed) -> Iterator[list[Outcome]]:

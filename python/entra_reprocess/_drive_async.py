@@ -7,12 +7,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ._feed import GRACE, TICK, Feed, Teller, Warner, ending_of, raise_interrupted, raise_stopped
-from ._ids import iterate, length_of
+from ._ids import iterate_async
 from ._progress import check, meter_for
 
 if TYPE_CHECKING:
     from . import _native
     from ._feed import OnOutcome
+    from ._ids import Given
     from ._journal import Setup
     from ._outcome import Outcome
     from ._progress import Progress
@@ -34,11 +35,11 @@ async def collect(
     """
     check(progress)
     resumes = journal is not None and journal.resume
-    given = None if resumes else _given(ids)
+    given = None if resumes else iterate_async(ids)
     run = await start()
-    total = run.places() if resumes else length_of(ids)
+    total = run.places() if given is None else given.length
     meter = meter_for(progress, total)
-    pump = _Pump(run, given, sized=total is not None)
+    pump = _Pump(run, given)
     teller = Teller(run, on_outcome)
     try:
         with meter:
@@ -62,6 +63,8 @@ async def collect(
     ending = ending_of(run, journal)
     if ending.why is not None:
         raise_stopped(ending, ending.report, journal)
+    if pump.late is not None:
+        raise_interrupted(pump.late, ending.report, is_own=True, journal=journal)
     return ending.report
 
 
@@ -74,9 +77,9 @@ async def stream(start: Start, ids: Any, journal: Setup | None = None) -> AsyncI
         asyncio.CancelledError: The task was cancelled; requests under way are dropped.
     """
     # Started with the first item that is asked for, on the loop that asks.
-    given = _given(ids)
+    given = iterate_async(ids)
     run = await start()
-    pump = _Pump(run, given, sized=length_of(ids) is not None)
+    pump = _Pump(run, given)
     batches = _outcomes(run, pump)
     while True:
         try:
@@ -108,11 +111,8 @@ async def stream(start: Start, ids: Any, journal: Setup | None = None) -> AsyncI
     ending = ending_of(run, journal, has_report=False)
     if ending.why is not None:
         raise_stopped(ending, None, journal)
-
-
-def _given(ids: Any) -> Any:
-    """The ids as an iterator of either kind."""
-    return ids if isinstance(ids, AsyncIterable) else iterate(ids)
+    if pump.late is not None:
+        raise_interrupted(pump.late, None, is_own=True, journal=journal)
 
 
 async def _outcomes(run: _native.NativeRun, pump: _Pump) -> AsyncIterator[list[Outcome]]:
@@ -133,13 +133,13 @@ async def _outcomes(run: _native.NativeRun, pump: _Pump) -> AsyncIterator[list[O
 class _Pump:
     """A task that reads the ids while outcomes are waited for, so that a slow source holds nothing up."""
 
-    def __init__(self, run: _native.NativeRun, ids: Any, *, sized: bool) -> None:
+    def __init__(self, run: _native.NativeRun, given: Given | None) -> None:
         self._run = run
         self._feed: Feed | None = None
-        if isinstance(ids, AsyncIterable):
-            work = self._from_async(ids)
+        if given is not None and isinstance(given.ids, AsyncIterable):
+            work = self._from_async(given.ids)
         else:
-            self._feed = Feed(run, ids, sized=sized)
+            self._feed = Feed(run, given)
             work = self._from_sync(self._feed)
         self._task = asyncio.create_task(work)
 
@@ -196,6 +196,11 @@ class _Pump:
         self._task.cancel()
         while not self._run.is_done():
             await self._run.wait_async(False, False)
+
+    @property
+    def late(self) -> Exception | None:
+        """See `Feed.late`."""
+        return self._feed.late if self._feed is not None else None
 
     def push_more(self) -> bool:
         """After the end: see `Feed.push_more`."""

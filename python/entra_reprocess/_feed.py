@@ -9,14 +9,16 @@ from datetime import timedelta
 from itertools import islice
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 from . import _native
 from ._errors import GraphError, JournalError, RunInterrupted, RunStoppedError
+from ._ids import LengthError
 from ._journal import hint
 from ._report import Report
 
 if TYPE_CHECKING:
+    from ._ids import Given
     from ._journal import Setup
     from ._outcome import Outcome
 else:
@@ -123,14 +125,17 @@ def _nothing() -> bool:
 class Feed:
     """The input of a run: an iterator that is read only as far ahead as the run has room."""
 
-    def __init__(self, run: _native.NativeRun, ids: Iterator[object] | None, *, sized: bool) -> None:
+    def __init__(self, run: _native.NativeRun, given: Given | None) -> None:
         self._run = run
-        self._ids = iter(()) if ids is None else ids
-        self._sized = sized
+        self._ids: Any = iter(()) if given is None else given.ids
+        self._sized = given is not None and given.length is not None
+        self._is_plain = given is not None and given.is_plain
         # Without ids, a journal has them all.
-        self.exhausted = ids is None
+        self.exhausted = given is None
         self.blamed: BaseException | None = None
         """The exception that the caller's own code has raised: the ids, or a callback."""
+        self.late: Exception | None = None
+        """What the ids have raised after the run had ended."""
 
     def push(self) -> None:
         """Read as many ids as there is room for, or as come in a short time."""
@@ -154,7 +159,7 @@ class Feed:
             # What it gave before it raised counts all the same.
             self.exhausted = True
             self._run.push(chunk)
-            if not self._sized:
+            if not self._is_plain or isinstance(error, LengthError):
                 self.blamed = error
             raise
         self._run.push(chunk)
@@ -177,8 +182,13 @@ class Feed:
         """
         if not self._sized or self.exhausted:
             return False
-        chunk = list(islice(self._ids, 10_000))
-        self.exhausted = not chunk
+        chunk: list[object] = []
+        try:
+            chunk.extend(islice(self._ids, 10_000))
+            self.exhausted = not chunk
+        except Exception as error:
+            # What has ended the run counts for more, if anything but its own end did.
+            self.exhausted, self.late = True, error
         self._run.push(chunk)
         return bool(chunk)
 
@@ -235,6 +245,8 @@ def _raise(error: BaseException, report: Report | None, *, is_own: bool, journal
     known = f"{_known(report)}{hint(journal)}"
     if isinstance(error, KeyboardInterrupt):
         raise RunInterrupted(f"interrupted{known}", report=report) from None
+    if isinstance(error, LengthError):
+        raise RunStoppedError(f"the run stopped{known}\n{error}", report=report) from error
     if is_own and isinstance(error, Exception):
         raise RunStoppedError(f"the run stopped on {type(error).__name__}{known}", report=report) from error
     error.add_note(f"It ended a run{known}")

@@ -43,6 +43,7 @@ class Assignment:
     """
 
     __module__ = "entra_reprocess"  # the public place, for tracebacks and pickles
+    _id_of = "assignment"  # see `assignment_id` of src/python/convert.rs
 
     id: str
     state: str | None
@@ -74,6 +75,7 @@ class AccessPackage:
     """
 
     __module__ = "entra_reprocess"  # the public place, for tracebacks and pickles
+    _id_of = "access package"  # see `assignment_id` of src/python/convert.rs
 
     id: str
     name: str | None

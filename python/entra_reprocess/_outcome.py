@@ -37,6 +37,7 @@ class Outcome:
     """
 
     __module__ = "entra_reprocess"  # the public place, for tracebacks and pickles
+    _id_of = "assignment"  # see `assignment_id` of src/python/convert.rs
 
     id: str
     index: int

@@ -91,8 +91,15 @@ pub fn assignments_url(
 /// A GUID, or an object that has one as its `id`.
 fn guid(name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Uuid>> {
     let Some(value) = value else { return Ok(None) };
+    if let Some(own) = convert::kind(value).filter(|own| own.replace(' ', "_") != name) {
+        let class = value.get_type().name()?;
+        return Err(PyTypeError::new_err(format!(
+            "{name} is of type {class}, whose id is that of an {own}; give the id that is meant, which an Assignment has as \
+             its {name}_id"
+        )));
+    }
     let id = value.getattr_opt("id")?.unwrap_or_else(|| value.clone());
-    convert::assignment_id(&id).map(|id| Some(id.as_uuid())).map_err(|refused| {
+    convert::guid(&id).map(|id| Some(id.as_uuid())).map_err(|refused| {
         let reason = refused.reason.replacen("assignment id", name, 1);
         if id.cast::<pyo3::types::PyString>().is_ok() {
             PyValueError::new_err(reason)

@@ -1,6 +1,7 @@
 //! The Python binding, and the only pyo3 code: conversions and the runtime, no decisions about Graph.
 
 mod arrow;
+mod arrow_column;
 mod asking;
 mod client;
 mod convert;

@@ -90,7 +90,8 @@ pub fn id(data: &[u8]) {
                     .all(|byte| byte == b'-' || byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
             );
             assert_eq!(AssignmentId::parse(&sent).ok(), Some(id), "it leads back to itself");
-            assert!(text.to_ascii_lowercase().contains(&sent), "nothing was made up");
+            let digits = |text: &str| text.to_ascii_lowercase().replace('-', "");
+            assert!(digits(&text).contains(&digits(&sent)), "nothing was made up");
         }
         Err(refused) => {
             is_short(Some(&refused.shown), 65);
