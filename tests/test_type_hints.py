@@ -87,7 +87,7 @@ def test_all_are_looked_at() -> None:
 
 def test_they_lead_to_the_real_things() -> None:
     assert get_type_hints(Client.reprocess)["return"] is Outcome
-    assert get_args(get_type_hints(Client.reprocess)["assignment_id"]) == (str, UUID)
+    assert get_args(get_type_hints(Client.reprocess)["assignment_id"]) == (str, UUID, Assignment, Outcome)
     assert get_type_hints(Client.assignments)["return"] == Iterator[Assignment]
     assert get_type_hints(AsyncClient.reprocess_many)["return"] is Report
     assert get_type_hints(Outcome)["finished_at"] is datetime
