@@ -47,7 +47,9 @@ def test_callbacks_of_every_spelling(graph: Emulator, client: Client) -> None:
         ids, progress=lambda done, total, counts: told.append((done, total, counts)), on_outcome=lambda each: each.ok
     )
     reprocess_many(ids, progress=by_text, base_url=graph.url, credential=graph.credential)
-    assert [done for done, _, _ in told] == [3] * 4
+    # On a busy machine they hear of the way there, too.
+    assert len(told) >= 4
+    assert told[-1][:2] == (3, 3)
 
 
 def test_ids_of_every_kind(graph: Emulator, client: Client) -> None:
