@@ -47,13 +47,14 @@ class Source(Protocol):
 
 
 def source_of(credential: Any, *, for_async: bool) -> Source:
-    """The source that a credential is, hidden or None. No local holds it bare: its repr may show a secret.
+    """The source that a credential is. No local holds it bare: its repr may show a secret.
 
     Raises:
         TypeError: It is of no known kind, or asynchronous in a synchronous client.
         ValueError: A token that no HTTP header can carry.
         ImportError: None was given and azure-identity is not installed.
     """
+    credential = hide(credential)
     if credential is None:
         if token := hide(os.environ.get("ENTRA_REPROCESS_TOKEN")):
             return _Fixed(token)

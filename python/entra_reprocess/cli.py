@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, current_thread, main_thread
+from threading import current_thread, main_thread
+from time import sleep
 from typing import NoReturn
 
 from . import __version__
@@ -150,7 +151,9 @@ def _serve(given: argparse.Namespace) -> int:
             if emulator.ca_bundle is not None:
                 print(f"# and Client(ca_bundle={str(emulator.ca_bundle)!r}) to trust it")
             print("# Ctrl-C ends it.", flush=True)
-            Event().wait()
+            while True:
+                # A signal that comes just before the wait does not end it, so it has an end of its own.
+                sleep(0.5)
         except KeyboardInterrupt:
             print(f"\n# executed {emulator.counters['executed']:,} in {emulator.counters['http_requests']:,} requests")
     return 0
