@@ -78,7 +78,7 @@ pub enum Company {
         /// How many attempts it takes to isolate an item of it.
         levels: u32,
     },
-    /// Nothing: it was isolated from a batch, and others are answered well.
+    /// Nothing: it was sent by itself, and others were answered well since it first failed.
     Isolated,
     /// Nothing, or nothing that matters: so many requests in a row have failed that no item can be the culprit.
     None,
@@ -192,6 +192,8 @@ pub struct History {
     pub lost: Option<TransportFailure>,
     /// The last answer that told of trouble of the service. The item may have been executed all the same.
     pub doubtful: Option<Box<ItemAnswer>>,
+    /// Whether it changes nothing, so that no attempt can have caused what a later one is told.
+    pub is_read: bool,
     /// Whether a batch with it came to nothing.
     spoilt: bool,
     /// Waits so far, of which each may be longer than the last.
@@ -223,7 +225,7 @@ impl History {
                 let meaning = meaning(answer.status);
                 if let Meaning::Outcome(status) = meaning {
                     return match status {
-                        Status::Rejected | Status::Failed if self.doubt().is_some() => {
+                        Status::Rejected | Status::Failed if self.doubt().is_some() && !self.is_read => {
                             Step::GivenUp(Status::Unknown, format!("after that it was {}", answered(answer)))
                         }
                         _ => Step::Settled(status),
@@ -311,7 +313,7 @@ impl History {
         (self.answered, self.troubled, self.doubtful) = (true, true, Some(Box::new(trouble)));
     }
 
-    /// Nothing that was sent has changed anything, so nothing is in doubt.
+    /// What was sent so far has changed nothing, so nothing is in doubt.
     pub fn forget_doubt(&mut self) {
         (self.lost, self.doubtful) = (None, None);
     }

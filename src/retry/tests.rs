@@ -229,9 +229,8 @@ fn what_trouble_may_have_caused_is_unknown_and_trouble_to_the_end_has_failed() {
             (0..3).map(|_| history.judge(&answered(trouble, None), Company::None, LIMITS, 1.0)).collect();
         assert!(matches!(steps[2], Step::GivenUp(Status::Failed, _)));
         assert_eq!(history.cut_short(), Status::Failed);
-        let mut read = History::default();
+        let mut read = History { is_read: true, ..History::default() };
         read.judge(&answered(trouble, None), Company::None, LIMITS, 1.0);
-        read.forget_doubt();
         let step = read.judge(&answered(400, None), Company::None, LIMITS, 1.0);
         assert_eq!(step, Step::Settled(Status::Rejected), "a read changes nothing");
     }

@@ -126,9 +126,7 @@ impl State {
         let jitter = fastrand::f64();
         let mut judged = Vec::with_capacity(items.len());
         for (mut item, attempt) in items.into_iter().zip(exchange.results) {
-            if self.plan.is_read {
-                item.history.forget_doubt();
-            }
+            item.history.is_read = self.plan.is_read;
             if !item.is_in_trouble() {
                 item.suspect_since = answered;
             }
