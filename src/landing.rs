@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::retry::{Attempt, Step};
+use crate::retry::{self, Attempt, Step};
 use crate::transport::FailureKind;
 
 /// What a request was answered with, as far as it concerns the pace.
@@ -57,7 +57,7 @@ impl Landing {
                 self.lost += 1;
                 self.pause = self.pause.max(*wait);
             }
-            (0 | 429 | 500.., _) => self.lost += 1,
+            (0 | 408 | 429 | 500.., _) => self.lost += 1,
             _ => {
                 self.granted += 1;
                 self.again.granted += usize::from(was_throttled);
@@ -79,7 +79,7 @@ impl Landing {
 
 fn is_trouble(attempt: &Attempt) -> bool {
     match attempt {
-        Attempt::Answered(answer) => answer.status >= 500,
+        Attempt::Answered(answer) => answer.status >= 500 || retry::is_trouble(answer.status),
         Attempt::Failed(failure) => failure.kind != FailureKind::Withdrawn,
         Attempt::BatchRefused => false,
     }

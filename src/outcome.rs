@@ -19,9 +19,9 @@ pub enum Status {
     NotFound,
     /// 403.
     Forbidden,
-    /// Another answer, or throttled to the end, with no attempt left unanswered.
+    /// Another answer, or throttled or in trouble to the end, with no attempt left unanswered.
     Failed,
-    /// Some attempt left and was never answered in a usable way, and no later one settled it.
+    /// Some attempt may have been executed and was never answered in a usable way, and no later one settled it.
     Unknown,
     /// The run ended before it was sent.
     NotAttempted,

@@ -7,12 +7,15 @@ use crate::graph::error::ErrorBody;
 use crate::outcome::Status;
 use crate::transport::{FailureKind, TransportFailure};
 
-/// The first back-off without a `Retry-After`; it doubles with each attempt.
+/// The first back-off without a `Retry-After`; it doubles with each one.
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
 /// The longest back-off without a `Retry-After`.
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
 /// A name that was never resolved is more likely misspelt than about to appear.
 const UNKNOWN_HOST_RETRIES: u32 = 2;
+/// An item whose own answer came and was unreadable so often in the same way, while others were answered well, would
+/// only be executed once more by another attempt.
+const MOST_ALIKE: u32 = 3;
 
 /// Which retries an item may have.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,34 @@ pub enum Attempt {
     BatchRefused,
 }
 
+/// What an item shared its attempt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// A batch, in which it was answered, or left unanswered, by itself.
+    Parts {
+        /// How many attempts it takes to isolate an item of it.
+        levels: u32,
+    },
+    /// A batch, and all of it was told the same, or nothing.
+    Whole {
+        /// How many attempts it takes to isolate an item of it.
+        levels: u32,
+    },
+    /// Nothing: it was sent by itself, and others were answered well since it first failed.
+    Isolated,
+    /// Nothing, or nothing that matters: so many requests in a row have failed that no item can be the culprit.
+    None,
+}
+
+impl Company {
+    const fn levels(self) -> Option<u32> {
+        match self {
+            Self::Parts { levels } | Self::Whole { levels } => Some(levels),
+            Self::Isolated | Self::None => None,
+        }
+    }
+}
+
 /// What becomes of the item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -73,9 +104,9 @@ pub enum Step {
         wait: Duration,
         /// Whether the service asked everybody to wait, not just this item.
         everybody: bool,
+        /// Whether it goes in a smaller batch then, or by itself.
+        apart: bool,
     },
-    /// Send it again at once, in a smaller batch or by itself.
-    Apart,
     /// Its outcome, for want of a better one, and why no more attempt is made.
     GivenUp(Status, String),
 }
@@ -95,7 +126,8 @@ enum Meaning {
 /// | 403 | permission, role or licence is missing; also seen for an unknown id | microsoftgraph/msgraph-metadata#327 |
 /// | 403 with a challenge | Conditional Access asks for claims that no token could be had with | <https://learn.microsoft.com/graph/errors> |
 /// | 429, 503 | throttled: all wait | <https://learn.microsoft.com/graph/throttling>, <https://learn.microsoft.com/graph/best-practices-concept> |
-/// | 500, 502, 504 | passing trouble of the service | <https://learn.microsoft.com/graph/errors> |
+/// | 501, 505, 507 | it was not done, and will not be | <https://learn.microsoft.com/graph/errors> |
+/// | 408, other 5XX | passing trouble of the service | <https://learn.microsoft.com/graph/errors>, RFC 9110, 15: a 5XX that is not known counts as 500 |
 /// | others | an answer that repeating does not change | <https://learn.microsoft.com/graph/errors> |
 ///
 /// Without a usable answer ([`History::judge`]; what no later answer settles is unknown if any attempt left):
@@ -108,9 +140,15 @@ enum Meaning {
 /// | a certificate that is not trusted, a proxy that refuses the password (407) | stops the run at once |
 /// | a batch refused as a whole | its items again, apart from each other |
 ///
-/// After such an attempt, a 400 or 409 may be the doing of that very attempt: the assignment has to be Delivered
-/// (<https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess>), and while it is being reprocessed it
-/// may not be. So it is unknown then. A 403 or 404 speaks of the caller or the id, and holds for the lost attempt too.
+/// One part may spoil the answer to its whole batch, each time it is in it. Mostly it passes: what a batch leaves
+/// without a usable answer goes again as it is once, and what is answered 408 or 5XX as a whole twice, and then in
+/// smaller batches until the culprit stands alone. What never left was nobody's doing.
+///
+/// After an attempt without a usable answer, a 400 or 409 may be the doing of that very attempt: the assignment has to
+/// be Delivered (<https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess>), and while it is being
+/// reprocessed it may not be. So it is unknown then. A 403 or 404 speaks of the caller or the id, and holds for the
+/// lost attempt too. The same goes for an attempt that was answered 408 or 5XX: a gateway says so of a service that
+/// has done the work and answered late (RFC 9110, 15.5.9 and 15.6). Where nothing else comes to the end, it has failed.
 ///
 /// What stops a run besides: a refused token, and many items in a row that are forbidden, or are told to wait too
 /// long, before any was accepted (`run::suspicion`).
@@ -121,9 +159,15 @@ const fn meaning(status: u16) -> Meaning {
         403 => Meaning::Outcome(Status::Forbidden),
         404 => Meaning::Outcome(Status::NotFound),
         429 | 503 => Meaning::WaitAll,
-        500 | 502 | 504 => Meaning::WaitSelf,
+        501 | 505 | 507 => Meaning::Outcome(Status::Failed),
+        408 | 500..=599 => Meaning::WaitSelf,
         _ => Meaning::Outcome(Status::Failed),
     }
+}
+
+/// Whether an answer tells of passing trouble of the service. It does not say whether the work was done.
+pub const fn is_trouble(status: u16) -> bool {
+    status != 429 && matches!(meaning(status), Meaning::WaitAll | Meaning::WaitSelf)
 }
 
 /// Whether a later run has no reason to send an item again that ended so: an answer settled it for good.
@@ -146,6 +190,16 @@ pub struct History {
     /// The last attempt that left and was not answered in a usable way. The item may have been executed by it,
     /// so only an answer that settles the item takes the doubt away.
     pub lost: Option<TransportFailure>,
+    /// The last answer that told of trouble of the service. The item may have been executed all the same.
+    pub doubtful: Option<Box<ItemAnswer>>,
+    /// Whether it changes nothing, so that no attempt can have caused what a later one is told.
+    pub is_read: bool,
+    /// Whether a batch with it came to nothing.
+    spoilt: bool,
+    /// Waits so far, of which each may be longer than the last.
+    waits: u32,
+    /// Attempts in a row that ended with the same answer that cannot be read, while it stood alone.
+    alike: u32,
     /// Whether any attempt was answered.
     pub answered: bool,
     /// Whether any attempt was answered otherwise than by throttling.
@@ -154,7 +208,7 @@ pub struct History {
 
 impl History {
     /// Take one more attempt in. `jitter` is a random number from 0 up to 1.
-    pub fn judge(&mut self, attempt: &Attempt, limits: Limits, jitter: f64) -> Step {
+    pub fn judge(&mut self, attempt: &Attempt, company: Company, limits: Limits, jitter: f64) -> Step {
         if let Attempt::Failed(failure) = attempt
             && failure.kind == FailureKind::Withdrawn
             && !failure.left
@@ -163,20 +217,37 @@ impl History {
         }
         self.attempts += 1;
         match attempt {
-            Attempt::BatchRefused => Step::Apart,
+            Attempt::BatchRefused => APART,
             Attempt::Answered(answer) => {
                 self.answered = true;
+                self.alike = 0;
                 self.troubled |= answer.status != 429;
-                match meaning(answer.status) {
-                    Meaning::Outcome(Status::Rejected | Status::Failed) if self.lost.is_some() => {
-                        Step::GivenUp(Status::Unknown, format!("after that it was {}", answered(answer)))
-                    }
-                    Meaning::Outcome(status) => Step::Settled(status),
-                    Meaning::WaitAll => self.again(limits, answer.retry_after, true, jitter),
-                    Meaning::WaitSelf => self.again(limits, answer.retry_after, false, jitter),
+                let meaning = meaning(answer.status);
+                if let Meaning::Outcome(status) = meaning {
+                    return match status {
+                        Status::Rejected | Status::Failed if self.doubt().is_some() && !self.is_read => {
+                            Step::GivenUp(Status::Unknown, format!("after that it was {}", answered(answer)))
+                        }
+                        _ => Step::Settled(status),
+                    };
+                }
+                let mut apart = false;
+                if is_trouble(answer.status) {
+                    let is_again = self.doubtful.replace(Box::new(answer.clone())).is_some();
+                    let is_whole = matches!(company, Company::Whole { .. });
+                    apart = is_again && is_whole && self.goes_apart(company, limits);
+                }
+                let everybody = meaning == Meaning::WaitAll;
+                if apart && !everybody && answer.retry_after.is_none() {
+                    return APART;
+                }
+                match self.again(limits, answer.retry_after, everybody, jitter) {
+                    Step::Again { wait, everybody, .. } => Step::Again { wait, everybody, apart },
+                    step => step,
                 }
             }
             Attempt::Failed(failure) => {
+                self.count_alike(failure, company);
                 if failure.left {
                     self.lost = Some(failure.clone());
                 }
@@ -192,10 +263,59 @@ impl History {
                     FailureKind::UnknownHost if self.attempts > UNKNOWN_HOST_RETRIES => {
                         Step::GivenUp(self.end(), format!("gave up after {}", attempts(self.attempts)))
                     }
+                    _ if company == Company::Isolated && self.alike >= MOST_ALIKE => Step::GivenUp(
+                        self.end(),
+                        format!(
+                            "gave up after {}: by itself it was answered so {MOST_ALIKE} times, and others were \
+                             answered well",
+                            attempts(self.attempts)
+                        ),
+                    ),
+                    _ if failure.left && self.goes_apart(company, limits) => APART,
                     _ => self.again(limits, None, false, jitter),
                 }
             }
         }
+    }
+
+    /// A request came to nothing. Gives whether that happened to a batch with it before, and attempts enough are left
+    /// to isolate the culprit.
+    fn goes_apart(&mut self, company: Company, limits: Limits) -> bool {
+        let Some(levels) = company.levels() else { return false };
+        let was_spoilt = std::mem::replace(&mut self.spoilt, true);
+        was_spoilt && self.attempts.saturating_add(levels) <= limits.max_retries.saturating_add(1)
+    }
+
+    /// A broken connection may be anybody's doing; what was answered and cannot be read may be so each time.
+    fn count_alike(&mut self, failure: &TransportFailure, company: Company) {
+        let is_same =
+            |lost: &TransportFailure| (lost.kind, &lost.message) == (failure.kind, &failure.message);
+        self.alike = match (company, failure.kind) {
+            (Company::Isolated, FailureKind::Protocol) if self.lost.as_ref().is_some_and(is_same) => {
+                self.alike + 1
+            }
+            (Company::Isolated, FailureKind::Protocol) => 1,
+            _ => 0,
+        };
+    }
+
+    /// The attempt that may have been executed, as far as no answer has settled that.
+    pub fn doubt(&self) -> Option<TransportFailure> {
+        let told = |answer: &ItemAnswer| {
+            let message = format!("{}, and may have been executed all the same", answered(answer));
+            TransportFailure::protocol(message)
+        };
+        self.lost.clone().or_else(|| self.doubtful.as_deref().map(told))
+    }
+
+    /// An earlier run was answered so in the end.
+    pub fn carry(&mut self, trouble: ItemAnswer) {
+        (self.answered, self.troubled, self.doubtful) = (true, true, Some(Box::new(trouble)));
+    }
+
+    /// What was sent so far has changed nothing, so nothing is in doubt.
+    pub fn forget_doubt(&mut self) {
+        (self.lost, self.doubtful) = (None, None);
     }
 
     /// The outcome of an item that is not sent any more and that no answer has settled.
@@ -215,8 +335,16 @@ impl History {
         }
     }
 
-    fn again(&self, limits: Limits, asked: Option<Duration>, everybody: bool, jitter: f64) -> Step {
-        let end = self.end();
+    /// What becomes of it where it has had all its attempts.
+    fn spent(&self, limits: Limits) -> Option<Step> {
+        (self.attempts > limits.max_retries).then(|| {
+            let reason =
+                format!("gave up after {}: max_retries={}", attempts(self.attempts), limits.max_retries);
+            Step::GivenUp(self.end(), reason)
+        })
+    }
+
+    fn again(&mut self, limits: Limits, asked: Option<Duration>, everybody: bool, jitter: f64) -> Step {
         if let Some(asked) = asked.filter(|asked| *asked > limits.max_wait) {
             let reason = format!(
                 "gave up after {}: Retry-After asks for {:.0} s, more than max_wait={:.0} s",
@@ -224,21 +352,23 @@ impl History {
                 asked.as_secs_f64(),
                 limits.max_wait.as_secs_f64()
             );
-            return Step::GivenUp(end, reason);
+            return Step::GivenUp(self.end(), reason);
         }
-        if self.attempts > limits.max_retries {
-            let reason =
-                format!("gave up after {}: max_retries={}", attempts(self.attempts), limits.max_retries);
-            return Step::GivenUp(end, reason);
+        if let Some(spent) = self.spent(limits) {
+            return spent;
         }
+        self.waits += 1;
         // A Retry-After of zero still backs off, or all retries would be spent in a moment.
         let wait = match asked {
             Some(asked) if !asked.is_zero() => asked,
-            _ => backoff(self.attempts, jitter).min(limits.max_wait),
+            _ => backoff(self.waits, jitter).min(limits.max_wait),
         };
-        Step::Again { wait, everybody }
+        Step::Again { wait, everybody, apart: false }
     }
 }
+
+/// Other company may be all that it needs, so there is nothing to wait for.
+const APART: Step = Step::Again { wait: Duration::ZERO, everybody: false, apart: true };
 
 /// An answer in words.
 fn answered(answer: &ItemAnswer) -> String {
@@ -253,188 +383,10 @@ fn attempts(count: u32) -> String {
 
 /// Exponential with full jitter: anything from nothing to the doubled bound
 /// (<https://learn.microsoft.com/graph/throttling> asks for exponential back-off without a `Retry-After`).
-fn backoff(attempts: u32, jitter: f64) -> Duration {
-    let bound =
-        BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).min(BACKOFF_CAP);
+fn backoff(waits: u32, jitter: f64) -> Duration {
+    let bound = BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(waits.saturating_sub(1))).min(BACKOFF_CAP);
     bound.mul_f64(jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: Limits = Limits { max_retries: 2, max_wait: Duration::from_secs(600) };
-
-    fn answered(status: u16, retry_after: Option<f64>) -> Attempt {
-        Attempt::Answered(ItemAnswer {
-            status,
-            retry_after: retry_after.map(Duration::from_secs_f64),
-            ..ItemAnswer::default()
-        })
-    }
-
-    fn failed(left: bool) -> Attempt {
-        Attempt::Failed(TransportFailure { kind: FailureKind::Connection, left, message: "broke".into() })
-    }
-
-    fn again(seconds: f64, everybody: bool) -> Step {
-        Step::Again { wait: Duration::from_secs_f64(seconds), everybody }
-    }
-
-    #[test]
-    fn every_status_has_its_meaning() {
-        for (status, outcome) in [
-            (200, Status::Accepted),
-            (202, Status::Accepted),
-            (204, Status::Accepted),
-            (400, Status::Rejected),
-            (401, Status::Failed),
-            (403, Status::Forbidden),
-            (404, Status::NotFound),
-            (405, Status::Failed),
-            (409, Status::Failed),
-            (410, Status::Failed),
-            (413, Status::Failed),
-            (424, Status::Failed),
-            (501, Status::Failed),
-            (507, Status::Failed),
-        ] {
-            assert_eq!(
-                History::default().judge(&answered(status, None), LIMITS, 1.0),
-                Step::Settled(outcome),
-                "{status}"
-            );
-        }
-        for (status, everybody) in [(429, true), (503, true), (500, false), (502, false), (504, false)] {
-            assert_eq!(
-                History::default().judge(&answered(status, Some(7.5)), LIMITS, 0.0),
-                again(7.5, everybody)
-            );
-            assert_eq!(History::default().judge(&answered(status, None), LIMITS, 1.0), again(0.5, everybody));
-        }
-    }
-
-    #[test]
-    fn retries_end_with_max_retries_and_say_so() {
-        let mut history = History::default();
-        assert_eq!(history.judge(&answered(429, Some(0.0)), LIMITS, 1.0), again(0.5, true));
-        assert_eq!(history.judge(&answered(429, None), LIMITS, 0.5), again(0.5, true));
-        let Step::GivenUp(Status::Failed, reason) = history.judge(&answered(429, None), LIMITS, 0.5) else {
-            panic!("given up");
-        };
-        assert_eq!(reason, "gave up after 3 attempts: max_retries=2");
-    }
-
-    #[test]
-    fn a_wait_beyond_patience_ends_the_item_and_names_max_wait() {
-        let Step::GivenUp(Status::Failed, reason) =
-            History::default().judge(&answered(429, Some(86_400.0)), LIMITS, 0.5)
-        else {
-            panic!("given up");
-        };
-        assert_eq!(reason, "gave up after 1 attempt: Retry-After asks for 86400 s, more than max_wait=600 s");
-        assert_eq!(History::default().judge(&answered(429, Some(600.0)), LIMITS, 0.5), again(600.0, true));
-    }
-
-    #[test]
-    fn doubt_stays_until_an_answer_settles_it() {
-        let mut history = History::default();
-        history.judge(&failed(true), LIMITS, 1.0);
-        history.judge(&answered(429, None), LIMITS, 1.0);
-        let Step::GivenUp(status, _) = history.judge(&answered(503, None), LIMITS, 1.0) else {
-            panic!("given up")
-        };
-        assert_eq!(status, Status::Unknown, "a 429 or 5xx after a lost attempt settles nothing");
-
-        let mut history = History::default();
-        history.judge(&failed(true), LIMITS, 1.0);
-        assert_eq!(history.judge(&answered(202, None), LIMITS, 1.0), Step::Settled(Status::Accepted));
-    }
-
-    #[test]
-    fn what_the_lost_attempt_itself_may_have_caused_settles_nothing() {
-        for (status, step) in [
-            (400, Step::GivenUp(Status::Unknown, "after that it was answered 400, Busy, Wait.".into())),
-            (409, Step::GivenUp(Status::Unknown, "after that it was answered 409, Busy, Wait.".into())),
-            (410, Step::GivenUp(Status::Unknown, "after that it was answered 410, Busy, Wait.".into())),
-            (403, Step::Settled(Status::Forbidden)),
-            (404, Step::Settled(Status::NotFound)),
-        ] {
-            let error = ErrorBody {
-                code: Some("Busy".into()),
-                message: Some("Wait.".into()),
-                ..ErrorBody::default()
-            };
-            let answer = Attempt::Answered(ItemAnswer { status, error, ..ItemAnswer::default() });
-            let mut history = History::default();
-            history.judge(&failed(true), LIMITS, 1.0);
-            assert_eq!(history.judge(&answer, LIMITS, 1.0), step);
-            let mut history = History::default();
-            history.judge(&failed(false), LIMITS, 1.0);
-            assert!(matches!(history.judge(&answer, LIMITS, 1.0), Step::Settled(_)), "nothing had left");
-        }
-    }
-
-    #[test]
-    fn what_never_left_was_not_attempted() {
-        let mut history = History::default();
-        history.judge(&failed(false), LIMITS, 1.0);
-        history.judge(&failed(false), LIMITS, 1.0);
-        let Step::GivenUp(status, _) = history.judge(&failed(false), LIMITS, 1.0) else { panic!("given up") };
-        assert_eq!(status, Status::NotAttempted);
-    }
-
-    #[test]
-    fn what_cannot_mend_itself_is_not_retried_for_long() {
-        let failure = |kind| Attempt::Failed(TransportFailure { kind, left: false, message: "no".into() });
-        let limits = Limits { max_retries: 8, ..LIMITS };
-        for kind in [FailureKind::Untrusted, FailureKind::Unauthenticated] {
-            let step = History::default().judge(&failure(kind), limits, 1.0);
-            assert!(matches!(step, Step::GivenUp(Status::NotAttempted, _)));
-        }
-        let mut history = History::default();
-        let steps: Vec<_> =
-            (0..3).map(|_| history.judge(&failure(FailureKind::UnknownHost), limits, 1.0)).collect();
-        assert_eq!(steps[..2], [again(0.5, false), again(1.0, false)]);
-        assert_eq!(steps[2], Step::GivenUp(Status::NotAttempted, "gave up after 3 attempts".into()));
-    }
-
-    #[test]
-    fn a_run_that_ends_first_leaves_what_was_throttled_unattempted() {
-        let mut history = History::default();
-        assert_eq!(history.cut_short(), Status::NotAttempted);
-        history.judge(&answered(429, None), LIMITS, 1.0);
-        assert_eq!((history.cut_short(), history.end()), (Status::NotAttempted, Status::Failed));
-        history.judge(&answered(500, None), LIMITS, 1.0);
-        assert_eq!(history.cut_short(), Status::Failed);
-        history.judge(&failed(true), LIMITS, 1.0);
-        assert_eq!(history.cut_short(), Status::Unknown);
-    }
-
-    #[test]
-    fn what_an_answer_has_settled_is_final() {
-        for (status, http_status, is_so) in [
-            (Status::Accepted, Some(202), true),
-            (Status::Rejected, Some(400), true),
-            (Status::Rejected, None, true),
-            (Status::NotFound, Some(404), true),
-            (Status::Forbidden, Some(403), true),
-            (Status::Failed, Some(409), true),
-            (Status::Failed, Some(401), false),
-            (Status::Failed, Some(429), false),
-            (Status::Failed, Some(503), false),
-            (Status::Failed, None, false),
-            (Status::Unknown, None, false),
-            (Status::NotAttempted, None, false),
-        ] {
-            assert_eq!(is_final(status, http_status), is_so, "{status:?} {http_status:?}");
-        }
-    }
-
-    #[test]
-    fn backoff_doubles_to_its_cap() {
-        let bounds: Vec<_> = (1..=9).map(|n| backoff(n, 1.0).as_secs_f64()).collect();
-        assert_eq!(bounds, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
-        assert_eq!(backoff(u32::MAX, 0.0), Duration::ZERO);
-    }
-}
+mod tests;

@@ -23,9 +23,11 @@ OF_REQUESTS: dict[str, Draw] = {
     "429 with a Retry-After that means nothing": lambda chance: throttled(chance.choice(NO_WAITS)),
     "429 that asks for too long": lambda chance: throttled(chance.choice(LONG_WAITS)),
     "503 with Retry-After": lambda chance: throttled(chance.choice(SHORT_WAITS), 503),
-    "5XX": lambda chance: fail(chance.choice([500, 502, 503, 504])),
+    "5XX or 408": lambda chance: fail(chance.choice([500, 502, 503, 504, 408, 520])),
     "5XX from a proxy": lambda chance: html(chance.choice([500, 502, 503, 504]), executed=False),
-    "5XX after the work was done": lambda chance: fail(chance.choice([500, 502, 503, 504]), executed=True),
+    "5XX or 408 after the work was done": lambda chance: fail(
+        chance.choice([500, 502, 503, 504, 408, 520]), executed=True
+    ),
     "400, 413 or 424 for the batch": lambda chance: fail(chance.choice([400, 413, 424])),
     "409 or 501": lambda chance: fail(chance.choice([409, 501])),
     "a page": lambda chance: html(executed=chance.random() < 0.5),
@@ -63,7 +65,9 @@ OF_ITEMS: dict[str, Draw] = {
     "item 429 with a Retry-After that means nothing": lambda chance: throttled(chance.choice(NO_WAITS)),
     "item 429 that asks for too long": lambda chance: throttled(chance.choice(LONG_WAITS)),
     "item 429 after the work was done": lambda chance: throttled(chance.choice(SHORT_WAITS), executed=True),
-    "item 5XX": lambda chance: throttled(chance.choice([None, *SHORT_WAITS]), chance.choice([500, 502, 503, 504])),
+    "item 5XX or 408": lambda chance: throttled(
+        chance.choice([None, *SHORT_WAITS]), chance.choice([500, 502, 503, 504, 408]), executed=chance.random() < 0.5
+    ),
     "item 400": lambda _: fail(400),
     "item 403": lambda _: fail(403),
     "item 404": lambda chance: fail(404, chance.choice([None, ""])),
@@ -74,6 +78,7 @@ OF_ITEMS: dict[str, Draw] = {
     "item left out": lambda _: Fault(drop=1),
     "item twice, otherwise": lambda chance: Fault(twice=1, twice_status=chance.choice([404, 500])),
     "item that cuts the answer": lambda chance: reset(chance.randrange(300), executed=True),
+    "item that spoils the answer": lambda chance: Fault(spoil=chance.choice(["\xff", "\x01", '"', '"}]}'])),
 }
 """What an assignment may meet, in a batch or in a request of its own."""
 

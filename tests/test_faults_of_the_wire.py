@@ -45,9 +45,11 @@ def test_an_answer_cut_at_any_byte_settles_nothing(
     cuts = [Fault(cut=place, end=end, framing=framing, executed=False) for place in range(size)]
     faulty.script(requests=[each for cut in cuts for each in (cut, None)])
     # Enough ids for all cuts, so that none meets a smaller batch at the end, whose answer would be shorter.
-    ids = assignment_ids((size + 20) * batch_size)
-    held = hold(faulty, ids, batch_size=batch_size, max_retries=50, max_wait=0.01)
-    assert held.counts == {"accepted": len(ids)}
+    ids = assignment_ids(2 * (size + 20) * batch_size)
+    # With one retry, nobody is set apart from the others: the answer to a smaller batch would be shorter, too.
+    held = hold(faulty, ids, batch_size=batch_size, max_retries=1, max_wait=0.01)
+    assert held.counts["accepted"] + held.counts["unknown"] == len(ids)
+    assert held.counts["accepted"] > len(ids) / 2
     met = [row for row in held.record.requests[: 2 * size : 2] if not row.whole]
     assert [row.sent for row in met] == list(range(size)), "every place was met"
 

@@ -42,7 +42,8 @@ FAULTS: dict[str, Callable[[], list[Fault | None]]] = {
     "parts left out": lambda: [Fault(drop=5)],
     "parts answered twice": lambda: [Fault(twice=3, twice_status=404)],
     "a stranger": lambda: [Fault(stranger=True)],
-    "trouble of the service": lambda: [fail(500), fail(502), fail(503), fail(504)],
+    "trouble of the service": lambda: [fail(500), fail(502), fail(503), fail(504), fail(408)],
+    "trouble after the work was done": lambda: [fail(500, executed=True), fail(408, executed=True)],
 }
 
 
@@ -78,6 +79,16 @@ def test_a_fault_that_stays_is_told(kind: str) -> None:
     assert set(outcomes.values()) != {"accepted"}
 
 
+@pytest.mark.parametrize("spoil", ["\xff", "\x00", "\n", '"'])
+def test_one_part_that_spoils_the_answer_is_told(spoil: str) -> None:
+    ids = assignment_ids(100)
+    with FaultServer(tokens=[TOKEN]) as server:
+        server.script(ids={item: [Fault(spoil=spoil)] * 12 for item in ids[::40]})
+        outcomes = run(server, ids, max_wait=0.1)
+    assert {item for item, status in outcomes.items() if status != "accepted"} == set(ids[::40])
+    assert {outcomes[item] for item in ids[::40]} == {"unknown"}
+
+
 @pytest.mark.filterwarnings("ignore:a batch answer held an answer:RuntimeWarning")
 def test_all_kinds_mixed() -> None:
     chance = random.Random(7)
@@ -90,5 +101,8 @@ def test_all_kinds_mixed() -> None:
         outcomes = run(server, ids)
     accepted = [item for item in ids if item not in final]
     assert {outcomes[item] for item in accepted} == {"accepted"}
-    # An answer that was cut used the script up, and then the id is accepted like any other.
-    assert all(outcomes[item] in {wanted[fault.status or 0], "accepted"} for item, fault in final.items())
+    # An answer that was cut used the script up, and then the id is accepted like any other; and after an answer that
+    # tells of trouble of the service some refusals settle nothing.
+    assert all(outcomes[item] in {wanted[fault.status or 0], "accepted", "unknown"} for item, fault in final.items())
+    refused = sum(outcomes[item] == wanted[fault.status or 0] for item, fault in final.items())
+    assert refused > 50, "most were told what they were to be told"

@@ -25,6 +25,8 @@ pub struct Exchange {
     pub client_request_id: Uuid,
     /// One result per item.
     pub results: Vec<Attempt>,
+    /// Whether that is what the request was told as a whole, or that it was told nothing.
+    pub is_whole: bool,
     /// HTTP requests made.
     pub requests: u64,
     /// `x-ms-throttle-limit-percentage`, where it came.
@@ -59,6 +61,7 @@ impl Exchange {
         let exchange = Self {
             client_request_id: self.client_request_id,
             results: refused,
+            is_whole: self.is_whole,
             requests: 0,
             near_limit: None,
             has_stranger: false,
@@ -143,17 +146,14 @@ impl Client {
         let answer = self.transport.send(request, &lease.secret, departure).await;
         let requests = u64::from(!matches!(&answer, Err(failure) if !failure.left));
         let near_limit = answer.as_ref().ok().and_then(|answer| answer.near_limit);
-        let mut has_stranger = false;
-        let results = match answer {
-            Err(failure) => vec![Attempt::Failed(failure); ids.len()],
-            Ok(answer) if batched => {
-                let results;
-                (results, has_stranger) = read_batch(action, &answer, first..first + ids.len());
-                results
-            }
-            Ok(answer) => vec![read_plain(action, &answer)],
+        let whole = |attempt| Told { results: vec![attempt; ids.len()], is_whole: true, has_stranger: false };
+        let told = match answer {
+            Err(failure) => whole(Attempt::Failed(failure)),
+            Ok(answer) if batched => read_batch(action, &answer, first..first + ids.len()),
+            Ok(answer) => whole(read_plain(action, &answer)),
         };
-        Exchange { client_request_id, results, requests, near_limit, has_stranger }
+        let Told { results, is_whole, has_stranger } = told;
+        Exchange { client_request_id, results, is_whole, requests, near_limit, has_stranger }
     }
 
     /// GET a URL once, renewing a refused token as [`Sending`] does. Gives the body of a success too.
@@ -241,41 +241,62 @@ fn wait(answer: &Answer, value: Option<&str>) -> Option<Duration> {
     retry_after::parse(value?, retry_after::answered_at(answer.date.as_deref()))
 }
 
-/// One result for each part, and whether there was an answer that nobody had asked for.
-fn read_batch(action: Action, answer: &Answer, numbers: Range<usize>) -> (Vec<Attempt>, bool) {
-    let parts = numbers.len();
-    let for_all = match answer.status {
-        200..=299 => match batch::read(&answer.body, numbers) {
-            Ok(read) => {
-                let results = read.parts.into_iter().map(|part| read_part(action, answer, part)).collect();
-                return (results, read.has_stranger);
-            }
-            Err(malformed) => Attempt::Failed(TransportFailure::protocol(malformed.to_string())),
-        },
-        // What the whole batch is told counts for each of its parts, except a complaint about the batch itself.
-        401 | 403 | 429 | 500.. => Attempt::Answered(item_answer(answer)),
-        _ => Attempt::BatchRefused,
-    };
-    (vec![for_all; parts], false)
+/// What the items of a request were told, as in [`Exchange`].
+struct Told {
+    results: Vec<Attempt>,
+    is_whole: bool,
+    has_stranger: bool,
 }
 
-fn read_part(action: Action, answer: &Answer, part: PartResult) -> Attempt {
-    match part {
-        PartResult::Unanswered(why) => Attempt::Failed(TransportFailure::protocol(why)),
-        PartResult::Answered(part) if (300..400).contains(&part.status) => Attempt::Failed(
-            TransportFailure::protocol(format!("a part was answered with a redirect ({})", part.status)),
-        ),
+fn read_batch(action: Action, answer: &Answer, numbers: Range<usize>) -> Told {
+    let parts = numbers.len();
+    let is_success = (200..300).contains(&answer.status);
+    let read = batch::read(&answer.body, numbers);
+    let for_all = match &read {
+        Ok(_) if is_success => protocol("the batch answer left it out"),
+        Err(malformed) if is_success => protocol(malformed.to_string()),
+        // What the whole batch is told counts for each of its parts, except a complaint about the batch itself.
+        _ if matches!(answer.status, 401 | 403 | 408 | 429 | 500..) => Attempt::Answered(item_answer(answer)),
+        _ => Attempt::BatchRefused,
+    };
+    match read {
+        // Under any status: Graph's page on throttling once said that a batch with a throttled part fails with 424
+        // (concepts/throttling.md of 2021), and each part has its own wait all the same.
+        Ok(read) if is_success || read.has_answers() => {
+            let told = |part| read_part(action, answer, part).unwrap_or_else(|| for_all.clone());
+            let results = read.parts.into_iter().map(told).collect();
+            Told { results, is_whole: false, has_stranger: read.has_stranger }
+        }
+        _ => Told { results: vec![for_all; parts], is_whole: true, has_stranger: false },
+    }
+}
+
+/// What one part was told, if it was told anything.
+fn read_part(action: Action, answer: &Answer, part: PartResult) -> Option<Attempt> {
+    Some(match part {
+        PartResult::LeftOut => return None,
+        PartResult::Unanswered(why) => protocol(why),
+        PartResult::Answered(part) if (300..400).contains(&part.status) => {
+            protocol(format!("a part was answered with a redirect ({})", part.status))
+        }
         PartResult::Answered(part) => {
+            // A batch that is throttled as a whole may name the wait once, for all of its parts.
+            let outer = answer.retry_after.as_deref().filter(|_| answer.status >= 300);
+            let asked = part.retry_after.as_deref().or(outer);
             let item = ItemAnswer {
                 status: part.status,
                 request_id: part.request_id.or_else(|| answer.request_id.clone()),
                 date: part.error.date.clone().or_else(|| answer.date.clone()),
-                retry_after: wait(answer, part.retry_after.as_deref()),
+                retry_after: wait(answer, asked),
                 token: token_trouble(part.status, part.challenge.as_deref()),
                 error: part.error,
                 found: None,
             };
             found(action, item, part.state)
         }
-    }
+    })
+}
+
+fn protocol(why: impl Into<String>) -> Attempt {
+    Attempt::Failed(TransportFailure::protocol(why))
 }

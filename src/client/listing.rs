@@ -10,7 +10,7 @@ use super::one::{closed, give_up};
 use super::{Client, Failure, Refusal};
 use crate::graph::listing::{Page, follow};
 use crate::outcome::Status;
-use crate::retry::{Attempt, History, Step};
+use crate::retry::{Attempt, Company, History, Step};
 use crate::token::TokenSource;
 use crate::transport::TransportFailure;
 
@@ -73,8 +73,8 @@ impl Client {
             let (client_request_id, attempt, body) =
                 self.get_once(url, source).await.map_err(Failure::Credential)?;
             // A read that was lost has changed nothing, so it leaves nothing in doubt.
-            history.lost = None;
-            match (history.judge(&attempt, self.options.limits, fastrand::f64()), attempt) {
+            history.forget_doubt();
+            match (history.judge(&attempt, Company::None, self.options.limits, fastrand::f64()), attempt) {
                 (Step::Again { wait, .. }, _) => tokio::time::sleep(wait).await,
                 (Step::Settled(Status::Accepted), _) => return Ok(body),
                 (Step::Settled(_), Attempt::Answered(answer)) => {
@@ -84,11 +84,11 @@ impl Client {
                         given_up: None,
                     })));
                 }
-                (Step::Settled(_) | Step::Apart, _) => {
+                (Step::Settled(_), _) => {
                     return Err(Failure::Transport(TransportFailure::protocol("no answer")));
                 }
-                (Step::GivenUp(_, reason), attempt) => {
-                    return Err(give_up(attempt, client_request_id, history, &reason));
+                (Step::GivenUp(status, reason), attempt) => {
+                    return Err(give_up(attempt, client_request_id, status, &history, &reason));
                 }
             }
         }

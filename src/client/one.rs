@@ -10,7 +10,7 @@ use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
 use crate::landing::Landing;
 use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
-use crate::retry::{Attempt, History, ItemAnswer, Step};
+use crate::retry::{Attempt, Company, History, ItemAnswer, Step};
 use crate::token::{CredentialFailure, TokenSource};
 use crate::transport::{Departure, FailureKind, TransportFailure};
 
@@ -29,7 +29,7 @@ impl Client {
             result = self.reprocess_until_settled(id, source, &departure, &mut history) => return result,
             () = self.closed() => {}
         }
-        let left = departure.has_left() || history.lost.is_some();
+        let left = departure.has_left() || history.doubt().is_some();
         let known =
             if left { "what was sent was not answered" } else { "nothing that was sent is unanswered" };
         Err(closed(left, &format!("the client was closed during the call; {known}")))
@@ -73,7 +73,7 @@ impl Client {
             let Some(attempt) = exchange.results.into_iter().next() else {
                 return Err(Failure::Transport(TransportFailure::protocol("no result for the request")));
             };
-            let step = history.judge(&attempt, self.options.limits, fastrand::f64());
+            let step = history.judge(&attempt, Company::None, self.options.limits, fastrand::f64());
             // What is in doubt from here on stands in the history.
             departure.came_back();
             let mut landing = Landing { near_limit: exchange.near_limit, ..Landing::default() };
@@ -81,7 +81,6 @@ impl Client {
             slot.landed(landing);
             match step {
                 Step::Again { wait, .. } => tokio::time::sleep(wait).await,
-                Step::Apart => {}
                 Step::Settled(Status::Accepted) => {
                     let answer = settling_answer(attempt)?;
                     return Ok(accepted(id, answer, exchange.client_request_id, history.attempts, started));
@@ -95,13 +94,8 @@ impl Client {
                         given_up: None,
                     })));
                 }
-                Step::GivenUp(_, reason) => {
-                    return Err(give_up(
-                        attempt,
-                        exchange.client_request_id,
-                        std::mem::take(history),
-                        &reason,
-                    ));
+                Step::GivenUp(status, reason) => {
+                    return Err(give_up(attempt, exchange.client_request_id, status, history, &reason));
                 }
             }
         }
@@ -115,8 +109,9 @@ pub(super) fn closed(left: bool, message: &str) -> Failure {
 
 /// For want of a token. That an earlier attempt was lost is not hidden by it: it may have been executed.
 fn without_token(failure: CredentialFailure, history: &History) -> Failure {
-    let Some(lost) = &history.lost else { return Failure::Credential(failure) };
-    let message = format!("{}; an earlier attempt was sent and lost: {lost}", failure.message);
+    let Some(doubt) = history.doubt() else { return Failure::Credential(failure) };
+    let how = if history.lost.is_some() { "sent and lost" } else { "sent" };
+    let message = format!("{}; an earlier attempt was {how}: {doubt}", failure.message);
     Failure::Credential(CredentialFailure { message, ..failure })
 }
 
@@ -151,13 +146,19 @@ fn accepted(
 }
 
 /// The failure of a call for which no more attempt is made. An answer that settles nothing does not hide that an
-/// earlier attempt was lost: it may have been executed.
-pub(super) fn give_up(attempt: Attempt, client_request_id: Uuid, history: History, reason: &str) -> Failure {
+/// earlier attempt may have been executed.
+pub(super) fn give_up(
+    attempt: Attempt,
+    client_request_id: Uuid,
+    status: Status,
+    history: &History,
+    reason: &str,
+) -> Failure {
     let explained = |failure: TransportFailure| {
         Failure::Transport(TransportFailure { message: format!("{}; {reason}", failure.message), ..failure })
     };
-    match (history.lost, attempt) {
-        (Some(lost), _) => explained(lost),
+    match (history.doubt().filter(|_| status == Status::Unknown), attempt) {
+        (Some(doubt), _) => explained(doubt),
         (None, Attempt::Failed(failure)) => explained(failure),
         (None, Attempt::Answered(answer)) => {
             let given_up = Some(reason.to_owned());

@@ -53,7 +53,7 @@ impl Batching {
                 Attempt::Answered(answer) => match answer.status {
                     400 => rejected += 1,
                     // Said by what stands before the action, so it proves nothing.
-                    401 | 429 | 500.. => {}
+                    401 | 408 | 429 | 500.. => {}
                     _ => {
                         *self = Self::Proven;
                         return;

@@ -126,6 +126,7 @@ impl Run {
             batch_size: options.batch_size.max(1),
             concurrency: options.transport.concurrency.max(1),
             deadline: job.deadline,
+            is_read: job.action == Action::ReadState,
         };
         let gate = client.gate(job.action);
         let hand_out = job.mode != Mode::Collect;

@@ -8,11 +8,12 @@ use uuid::Uuid;
 use super::columns::from_kept;
 use super::journal::Carried;
 use crate::assignment::AssignmentId;
+use crate::graph::error::ErrorBody;
 use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
-use crate::retry::{Attempt, History, ItemAnswer};
+use crate::retry::{Attempt, History, ItemAnswer, is_trouble};
 use crate::transport::{FailureKind, TransportFailure};
 
-/// Items that were refused together, as a part of a batch, and have to stay apart from all others.
+/// Items that were refused or spoilt together, as a part of a batch, and have to stay apart from all others.
 pub type Cohort = u64;
 
 /// One id on its way to an outcome.
@@ -23,6 +24,8 @@ pub struct Item {
     pub row: u32,
     pub alone: bool,
     pub cohort: Option<Cohort>,
+    /// How many requests had been answered well when it was set apart, or first in trouble.
+    pub suspect_since: u64,
     /// Whether it goes ahead to learn if batches are taken at all.
     pub is_scout: bool,
     /// Whether the token that it was sent with last was refused, and it waits for another one.
@@ -45,6 +48,7 @@ impl Item {
             row,
             alone: false,
             cohort: None,
+            suspect_since: 0,
             is_scout: false,
             is_refused: false,
             since: now,
@@ -61,17 +65,29 @@ impl Item {
         if carried.is_ambiguous {
             self.history.lost = Some(withdrawn("an earlier run sent it, and no answer to that is known"));
         }
+        if let Some(outcome) = &carried.outcome
+            && outcome.status == Status::Failed
+            && let Some(answer) = earlier_trouble(outcome)
+        {
+            self.history.carry(answer);
+        }
         self.carried = Some(Box::new(carried));
     }
 
     /// Keep what an attempt brought, for the outcome.
-    pub fn remember(&mut self, attempt: &Attempt, request: Uuid) {
+    pub fn remember(&mut self, attempt: &Attempt, is_whole: bool, request: Uuid) {
         self.is_refused = false;
         if let Attempt::Answered(answer) = attempt {
             self.last_answer = Some(answer.clone());
             self.last_request = Some(request);
-            self.cohort = None;
+            // An answer of its own could be read beside those to the others.
+            self.cohort = self.cohort.filter(|_| is_whole);
         }
+    }
+
+    /// Whether this run has sent it before, and no answer settled what came of that.
+    pub const fn is_in_trouble(&self) -> bool {
+        self.history.attempts > 0 && (self.history.lost.is_some() || self.history.doubtful.is_some())
     }
 
     /// Whether the last answer to it was a 429.
@@ -88,13 +104,16 @@ impl Item {
     /// Its outcome: by what it was last told, or by what was lost.
     pub fn outcome(self, status: Status, reason: Option<String>, now: Instant) -> Outcome {
         let by_answer = status != Status::Unknown && status != Status::NotAttempted;
-        let answer = self.last_answer.filter(|_| by_answer).unwrap_or_default();
+        let doubt = self.history.doubt();
+        // Throttled after trouble of the service it is still the trouble that leaves it open what became of it.
+        let trouble = self.history.doubtful.filter(|_| status == Status::Failed).map(|answer| *answer);
+        let answer = trouble.or(self.last_answer).filter(|_| by_answer).unwrap_or_default();
         // Else a report would blame a permission for what Conditional Access asks.
         let challenged =
             answer.token.filter(|token| status == Status::Forbidden && token.challenge.is_some());
         let reason = reason.or_else(|| challenged?.advice.map(|advice| advice.to_string()));
-        let said = match &self.history.lost {
-            Some(lost) if !by_answer => Some(lost.message.clone()),
+        let said = match doubt {
+            Some(doubt) if !by_answer => Some(doubt.message),
             _ => answer.found.or(answer.error.message),
         };
         let message = match (said, reason) {
@@ -116,6 +135,18 @@ impl Item {
             finished_at: unix_micros(),
         }
     }
+}
+
+/// The answer with which an item has failed in an earlier run, if it told of trouble of the service.
+fn earlier_trouble(outcome: &Outcome) -> Option<ItemAnswer> {
+    let status = outcome.http_status.filter(|status| is_trouble(*status))?;
+    let error = ErrorBody {
+        code: outcome.code.as_deref().map(Into::into),
+        message: outcome.message.as_deref().map(Into::into),
+        ..ErrorBody::default()
+    };
+    let request_id = outcome.request_id.as_deref().map(Into::into);
+    Some(ItemAnswer { status, error, request_id, ..ItemAnswer::default() })
 }
 
 fn withdrawn(message: &str) -> TransportFailure {

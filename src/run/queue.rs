@@ -80,6 +80,17 @@ impl Queue {
         }
     }
 
+    /// What was set apart goes together with all others again, but for what stands alone.
+    pub fn reunite(&mut self) {
+        self.ready.iter_mut().for_each(|item| item.cohort = None);
+        let delayed = std::mem::take(&mut self.delayed).into_iter();
+        self.delayed = delayed
+            .map(|Reverse(Delayed { item, ready_at, number })| {
+                Reverse(Delayed { item: Item { cohort: None, ..item }, ready_at, number })
+            })
+            .collect();
+    }
+
     /// When the next delayed item is ready.
     pub fn wakes_at(&self) -> Option<Instant> {
         self.delayed.peek().map(|Reverse(delayed)| delayed.ready_at)

@@ -2,6 +2,8 @@
 
 mod answers;
 mod journaled;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -80,6 +82,8 @@ pub struct Plan {
     pub concurrency: usize,
     /// How long it may take.
     pub deadline: Option<Duration>,
+    /// Whether it changes nothing, so that no attempt leaves anything in doubt.
+    pub is_read: bool,
 }
 
 /// All that a run knows.

@@ -166,6 +166,8 @@ class Graph:
         """Answer a POST for one id."""
         [assignment] = call.ids
         fault = merge(self.next_fault(assignment), request)
+        if fault.spoil:
+            fault = replace(fault, body=fault.spoil, content_type="text/html", spoil="")
         if fault.runs if request.executed is None else request.executed:
             self.execute(row, assignment)
         status = 202 if fault.status is None else fault.status
@@ -190,9 +192,11 @@ class Graph:
         answered = self.misanswer(parts, request)
         body = self.batch_body(answered, request, row)
         reply = self.reply(row, 200, merge(request, broken[0]) if broken else request, body)
-        return Decision(
-            reply, [self.told(row, part.assignment, part.status, "part", part.fault, reply) for part in answered]
-        )
+        told = [self.told(row, part.assignment, part.status, "part", part.fault, reply) for part in answered]
+        if any(part.fault.spoil for part in answered):
+            # Nobody can know that he is to wait from what cannot be read.
+            told = [replace(each, retry_after=None) for each in told]
+        return Decision(reply, told)
 
     def misanswer(self, parts: Sequence[Part], request: Fault) -> list[Part]:
         """The parts that are really answered, in their order."""
@@ -229,7 +233,11 @@ class Graph:
             if case is not None:
                 headers = {(key.lower() if case == "lower" else key.upper()): value for key, value in headers.items()}
             responses.append({**response, "headers": headers})
-        return json.dumps({"responses": responses}).encode()
+        written = [json.dumps(response).encode() for response in responses]
+        for place, fault in enumerate(faults):
+            if fault.spoil:
+                written[place] = written[place][:-1] + b', "trace": "' + fault.spoil.encode("latin-1") + b'"}'
+        return b'{"responses": [' + b", ".join(written) + b"]}"
 
     def part_body(self, fault: Fault, row: RequestRow) -> Any:
         """The body of a part, None for none."""
@@ -267,7 +275,7 @@ class Graph:
     def reply(self, row: RequestRow, status: int, fault: Fault, body: bytes) -> Reply:
         """The answer with its headers."""
         if fault.body is not None:
-            body = fault.body.encode()
+            body = fault.body.encode("latin-1", "ignore") if fault.content_type == "text/html" else fault.body.encode()
         elif status >= 400 and not body:
             body = json.dumps(self.error(replace(fault, status=status), row)).encode()
         scripted = self.expand(fault.headers)

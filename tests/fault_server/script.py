@@ -51,6 +51,7 @@ class Fault:
     shuffle: bool | None = None  # None: as in the settings
     header_case: Literal["lower", "upper"] | None = None  # of header names inside parts
     part_ids: Literal["number", "upper"] | None = None
+    spoil: str = ""  # bytes (latin-1) that stand raw in the part of an id, or make an odd page of its own answer
 
     @property
     def runs(self) -> bool:

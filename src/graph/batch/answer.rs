@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde::de::{MapAccess, SeqAccess};
 
+use super::headers::{FieldValue, Listed};
 use crate::graph::error::{ErrorBody, Level};
 use crate::graph::json::{self, Key, Read, Reader, Scalar, ScalarValue, Skip};
 use crate::graph::listing::{State, States};
@@ -41,6 +42,8 @@ pub enum PartResult {
     Answered(Box<PartAnswer>),
     /// No usable answer; the text says why.
     Unanswered(&'static str),
+    /// No answer.
+    LeftOut,
 }
 
 /// A batch answer that can't be read at all: not JSON, or not of the documented shape.
@@ -57,6 +60,13 @@ pub struct BatchAnswer {
     pub has_stranger: bool,
 }
 
+impl BatchAnswer {
+    /// Whether any part was answered.
+    pub fn has_answers(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, PartResult::Answered(_)))
+    }
+}
+
 /// What came back for the parts with these numbers.
 ///
 /// Answers may come in any order and are matched by id, which Graph compares without case.
@@ -69,12 +79,8 @@ pub fn read(answer: &[u8], numbers: Range<usize>) -> Result<BatchAnswer, Malform
             Err(Malformed("it has far more responses than a batch has parts"))
         }
         Some(Some(mut list)) => {
-            let parts = numbers
-                .map(|number| {
-                    let found = list.found.remove(&number);
-                    found.unwrap_or(PartResult::Unanswered("the batch answer left it out"))
-                })
-                .collect();
+            let parts =
+                numbers.map(|number| list.found.remove(&number).unwrap_or(PartResult::LeftOut)).collect();
             Ok(BatchAnswer { parts, has_stranger: list.has_stranger })
         }
     }
@@ -193,6 +199,19 @@ struct Headers {
     challenge: Header,
 }
 
+impl Headers {
+    /// The one of this name, if it matters; names come in either case.
+    fn named(&mut self, name: &str) -> Option<&mut Header> {
+        [
+            ("retry-after", &mut self.retry_after),
+            ("request-id", &mut self.request_id),
+            ("www-authenticate", &mut self.challenge),
+        ]
+        .into_iter()
+        .find_map(|(known, header)| name.eq_ignore_ascii_case(known).then_some(header))
+    }
+}
+
 /// A header under the spelling that comes first in the alphabet; names come in either case inside a batch.
 #[derive(Default)]
 struct Header(Option<(String, ScalarValue)>);
@@ -222,20 +241,24 @@ impl<'de> Reader<'de> for ReadHeaders {
     fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Headers, A::Error> {
         let mut headers = Headers::default();
         while let Some(key) = entries.next_key_seed(Read(Key))? {
-            let wanted = key.as_deref().and_then(|key| {
-                [
-                    ("retry-after", &mut headers.retry_after),
-                    ("request-id", &mut headers.request_id),
-                    ("www-authenticate", &mut headers.challenge),
-                ]
-                .into_iter()
-                .find_map(|(name, header)| key.eq_ignore_ascii_case(name).then_some(header))
-            });
+            let wanted = key.as_deref().and_then(|key| headers.named(key));
             match (wanted, key) {
                 (Some(header), Some(key)) => {
-                    header.found(key, entries.next_value_seed(Read(Scalar(LONGEST_HEADER)))?);
+                    header.found(key, entries.next_value_seed(Read(FieldValue(LONGEST_HEADER)))?);
                 }
                 _ => entries.next_value_seed(Read(Skip))?,
+            }
+        }
+        Ok(headers)
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Headers, A::Error> {
+        let mut headers = Headers::default();
+        while let Some(fields) = entries.next_element_seed(Read(Listed(LONGEST_HEADER)))? {
+            for (name, value) in fields {
+                if let Some(header) = headers.named(&name) {
+                    header.found(name, value);
+                }
             }
         }
         Ok(headers)
@@ -289,7 +312,7 @@ mod tests {
             .into_iter()
             .map(|part| match part {
                 PartResult::Answered(answer) => Some(answer.status),
-                PartResult::Unanswered(_) => None,
+                PartResult::Unanswered(_) | PartResult::LeftOut => None,
             })
             .collect()
     }
@@ -303,7 +326,7 @@ mod tests {
         let answer = br#"{"responses": [{"id": "1", "status": 202}, {"id": "22", "status": 202}]}"#;
         let read = super::read(answer, 21..23).unwrap();
         assert!(read.has_stranger);
-        assert!(matches!(read.parts.as_slice(), [PartResult::Unanswered(_), PartResult::Answered(_)]));
+        assert!(matches!(read.parts.as_slice(), [PartResult::LeftOut, PartResult::Answered(_)]));
     }
 
     #[test]

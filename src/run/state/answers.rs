@@ -10,11 +10,14 @@ use super::{Flight, State};
 use crate::client::{Exchange, Refusal};
 use crate::landing::Landing;
 use crate::outcome::Status;
-use crate::retry::{Attempt, Step};
+use crate::retry::{Attempt, Company, Step};
 use crate::run::batching::{Batching, Doubt};
 use crate::run::item::Item;
 use crate::run::stop::StopCause;
 use crate::run::suspicion::Refused;
+
+/// So many go each by itself at once; more take two steps to get there.
+const FEW: usize = 4;
 
 impl State {
     /// A flight came back.
@@ -92,6 +95,24 @@ impl State {
     /// The items of a flight were told this; of its request, so many more wait for another token.
     fn told(&mut self, flight: Flight, exchange: Exchange, waiting: usize, now: Instant, grace: Duration) {
         let Flight { items, alone, sent, .. } = flight;
+        let (in_trouble, was_down, answered) = {
+            let gate = self.gate();
+            (gate.in_trouble(), gate.is_down(), gate.answered())
+        };
+        let levels = if items.len() > FEW { 2 } else { 1 };
+        let company = match alone {
+            _ if was_down => Company::None,
+            // It has asked for all.
+            false if in_trouble && items.len() == 1 => Company::None,
+            // As long as nothing else was answered well meanwhile, it may not be the culprit.
+            true if items.iter().all(|item| item.suspect_since < answered) => Company::Isolated,
+            true => Company::None,
+            false if exchange.is_whole => Company::Whole { levels },
+            false => Company::Parts { levels },
+        };
+        // What is in trouble by itself says it of the service once.
+        let is_known = alone && items.iter().all(Item::is_in_trouble);
+        let says_nothing = is_known && (items.iter().all(|item| item.alone) || !was_down);
         self.underway -= items.len();
         self.http_requests += exchange.requests;
         if exchange.has_stranger {
@@ -105,25 +126,37 @@ impl State {
         let jitter = fastrand::f64();
         let mut judged = Vec::with_capacity(items.len());
         for (mut item, attempt) in items.into_iter().zip(exchange.results) {
-            let step = item.history.judge(&attempt, self.plan.limits, jitter);
+            item.history.is_read = self.plan.is_read;
+            if !item.is_in_trouble() {
+                item.suspect_since = answered;
+            }
+            let step = item.history.judge(&attempt, company, self.plan.limits, jitter);
             landing.count(&attempt, &step, item.was_throttled());
-            item.remember(&attempt, exchange.client_request_id);
+            item.remember(&attempt, exchange.is_whole, exchange.client_request_id);
             judged.push((item, attempt, step));
         }
+        if says_nothing {
+            landing.troubled = 0;
+        }
         let in_trouble = self.passed(sent, landing, now);
+        if was_down && in_trouble {
+            self.queue.reunite();
+        }
         self.look_for_grounds(&judged, exchange.client_request_id, now + grace);
-        let (mut again, mut apart) = (Vec::new(), Vec::new());
-        for (item, attempt, step) in judged {
+        let (mut again, mut apart, mut apart_at) = (Vec::new(), Vec::new(), now);
+        for (mut item, attempt, step) in judged {
             match step {
-                Step::Again { wait, everybody } => {
-                    if everybody || in_trouble {
-                        // The gate holds it back, together with everybody else; then it goes first.
-                        again.push(item);
-                    } else {
-                        self.queue.delay(item, now + wait);
-                    }
+                Step::Again { wait, apart: true, .. } => {
+                    apart.push(item);
+                    apart_at = apart_at.max(now + wait);
                 }
-                Step::Apart => apart.push(item),
+                // The gate holds it back, together with everybody else; then it goes first.
+                Step::Again { everybody: true, .. } => again.push(item),
+                Step::Again { .. } if in_trouble && !item.alone => {
+                    item.cohort = None;
+                    again.push(item);
+                }
+                Step::Again { wait, .. } => self.queue.delay(item, now + wait),
                 Step::Settled(status) if item.is_scout => self.scouted(item, status, now, grace),
                 Step::Settled(Status::Rejected) if !alone && self.batching.is_open() => {
                     self.suspects.push(item)
@@ -133,7 +166,7 @@ impl State {
             }
         }
         self.queue.push_again(again);
-        self.set_apart(apart);
+        self.set_apart(apart, apart_at, now);
         self.resolve_suspects(now);
     }
 
@@ -211,18 +244,24 @@ impl State {
         self.settle(item, status, Some(reason), now);
     }
 
-    /// What was refused together goes again in halves, until the culprit stands alone.
-    fn set_apart(&mut self, mut items: Vec<Item>) {
+    /// What was refused together, or spoilt together, goes again in smaller batches until the culprit stands alone.
+    ///
+    /// Batches as large as there are of them, and then each item by itself: with one culprit that takes no more
+    /// requests than halving does, and nobody is executed more than three times for it, where halving takes six.
+    fn set_apart(&mut self, mut items: Vec<Item>, at: Instant, now: Instant) {
         if let [item] = items.as_mut_slice() {
             item.alone = true;
-        } else {
-            let middle = items.len().div_ceil(2);
-            let cohorts = [self.next_number(), self.next_number()];
-            for (place, item) in items.iter_mut().enumerate() {
-                item.cohort = cohorts.get(usize::from(place >= middle)).copied();
-            }
         }
-        self.queue.push_front(items);
+        let size = if items.len() > FEW { items.len().isqrt() } else { 1 };
+        for piece in items.chunks_mut(size) {
+            let cohort = self.next_number();
+            piece.iter_mut().for_each(|item| item.cohort = Some(cohort));
+        }
+        if at > now {
+            items.into_iter().for_each(|item| self.queue.delay(item, at));
+        } else {
+            self.queue.push_front(items);
+        }
         if self.batching.doubt() == Some(Doubt::WholeBatches)
             && let Some(mut scout) = self.queue.take(1).pop()
         {
