@@ -70,6 +70,7 @@ def test_a_thousand_flipped_bits(tmp_path: Path) -> None:
     flips(1_000, random.randrange(1 << 32), tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:journal .* it is complete since:RuntimeWarning")
 def test_a_flipped_bit_stops_a_resume_or_changes_nothing(tmp_path: Path) -> None:
     journal, report = make(tmp_path)
     whole = journal.read_bytes()

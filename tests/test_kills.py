@@ -138,6 +138,8 @@ def test_two_hundred_kills(server: FaultServer, tmp_path: Path) -> None:
         kill_and_resume(server, tmp_path, seed)
 
 
+# The last of those that are killed may have come to its end.
+@pytest.mark.filterwarnings("ignore:journal .* it is complete since:RuntimeWarning")
 def test_kill_after_kill_of_one_run(server: FaultServer, tmp_path: Path) -> None:
     """Each resume is killed in turn, until one comes to the end."""
     ids = assignment_ids(IDS)

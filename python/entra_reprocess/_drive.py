@@ -56,10 +56,10 @@ def collect(
         teller.tell_rest_after(error, feed.push_more)
         feed.push_rest()
         report = ending_of(run, journal).report
-        raise_interrupted(error, report, is_own=error is feed.blamed, journal=journal)
+        raise_interrupted(error, report, run, is_own=error is feed.blamed, journal=journal)
     ending = ending_of(run, journal)
     if ending.why is not None:
-        raise_stopped(ending, ending.report, journal)
+        raise_stopped(ending, ending.report, run, journal)
     return ending.report
 
 
@@ -86,7 +86,7 @@ def _stream(run: _native.NativeRun, feed: Feed, journal: Setup | None) -> Iterat
         except BaseException as error:
             _drain(run, type(error).__name__)
             yield from run.take()
-            raise_interrupted(error, None, is_own=error is feed.blamed, journal=journal)
+            raise_interrupted(error, None, run, is_own=error is feed.blamed, journal=journal)
         if outcomes is None:
             break
         try:
@@ -99,7 +99,7 @@ def _stream(run: _native.NativeRun, feed: Feed, journal: Setup | None) -> Iterat
         yield from run.take()
     ending = ending_of(run, journal, has_report=False)
     if ending.why is not None:
-        raise_stopped(ending, None, journal)
+        raise_stopped(ending, None, run, journal)
 
 
 def _outcomes(run: _native.NativeRun, feed: Feed) -> Iterator[list[Outcome]]:
