@@ -213,19 +213,26 @@ def test_a_copy_is_a_journal_of_its_own(graph: Emulator, client: Client, journal
 
 def test_reading_does_not_let_a_second_run_in(journal: Path, tmp_path: Path) -> None:
     """Closing a file gives its locks back (POSIX), also those that others of the process have put on it."""
-    with Emulator(60, latency=0.3) as graph, Client(graph.credential, base_url=graph.url, batch_size=5) as client:
-        thread = threading.Thread(target=lambda: client.reprocess_many(graph.ids, journal=journal))
+    held, released = threading.Event(), threading.Event()
+
+    def answer(_: str) -> Answer:
+        held.set()
+        released.wait(60)
+        return Answer(202)
+
+    with Foreign(answer) as graph, Client("token", base_url=graph.url) as client:
+        thread = threading.Thread(target=lambda: client.reprocess_many(assignment_ids(5), journal=journal))
         thread.start()
-        while not graph.counters["http_requests"]:
-            assert thread.is_alive()
-        other = hard(journal, tmp_path)
-        with FaultServer() as server:
+        try:
+            assert held.wait(10)
+            other = hard(journal, tmp_path)
             for _ in range(3):
                 Report.from_journal(journal)
                 with pytest.raises(JournalError, match="is writing it"):
                     client.resume(other)
-                with pytest.raises(JournalError):
+                with pytest.raises(JournalError, match="hard link"):
                     Report.from_journal(other)
-            second = scripts.run(CODE, server.url, str(other)).stderr
-        assert f"process {os.getpid()} on" in second
-        thread.join()
+            assert f"process {os.getpid()} on" in scripts.run(CODE, graph.url, str(other)).stderr
+        finally:
+            released.set()
+            thread.join()

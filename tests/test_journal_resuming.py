@@ -163,47 +163,59 @@ def test_nothing_was_written_down_yet(journal: Path) -> None:
         assert "same call again" in told
 
 
-def test_a_disk_that_is_full_before_all_ids_are_written_down(tmp_path: Path) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("left", [0, 8, 40])
+def test_a_disk_that_is_full_before_there_is_a_journal(left: int, small_disk: Path) -> None:
+    """So many kilobytes are left; there is nothing to resume, and nobody is told to."""
+    ids = assignment_ids(2_000)
+    journal = small_disk / "june.db"
+    (small_disk / "other").write_bytes(bytes((512 - left) * 1024))
+    with Foreign(lambda _: Answer(202)) as graph, Client("token", base_url=graph.url) as client:
+        told = interrupted(lambda: client.reprocess_many(ids, journal=journal, progress=False), JournalError)
+        assert "make room" in told
+        assert "same call again" in told
+        assert "resume" not in told
+        assert graph.ids == []
+        subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+        assert client.reprocess_many(ids, journal=journal, progress=False).counts["accepted"] == 2_000
+
+
+def test_a_disk_that_is_full_before_all_ids_are_written_down(small_disk: Path) -> None:
     """Nothing was sent, so the error is that of the journal; it says what is in there all the same."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a small disk")
     ids = assignment_ids(20_000)
-    journal = disk / "june.db"
-    try:
-        with Foreign(lambda _: Answer(202)) as graph, Client("token", base_url=graph.url) as client:
-            told = interrupted(lambda: client.reprocess_many(ids, journal=journal, progress=False), JournalError)
-            assert "make room" in told
-            assert "same call again" in told
-            assert graph.ids == []
-            known = len(Report.from_journal(journal))
-            assert known < 20_000
-            assert (f"the journal has only the first {known:,} ids" if known else "the journal has none") in told
-            subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
-            if known:
-                with pytest.warns(RuntimeWarning, match="was not read to its end"):
-                    assert client.resume(journal).counts["accepted"] == known
-            assert client.reprocess_many(ids, journal=journal, progress=False).counts["accepted"] == 20_000
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+    journal = small_disk / "june.db"
+    with Foreign(lambda _: Answer(202)) as graph, Client("token", base_url=graph.url) as client:
+        told = interrupted(lambda: client.reprocess_many(ids, journal=journal, progress=False), JournalError)
+        assert "make room" in told
+        assert "same call again" in told
+        assert graph.ids == []
+        known = len(Report.from_journal(journal))
+        assert known < 20_000
+        assert (f"the journal has only the first {known:,} ids" if known else "the journal has none") in told
+        subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
+        if known:
+            with pytest.warns(RuntimeWarning, match="was not read to its end"):
+                assert client.resume(journal).counts["accepted"] == known
+        assert client.reprocess_many(ids, journal=journal, progress=False).counts["accepted"] == 20_000
 
 
-def test_a_disk_that_fills_up_under_a_generator(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a small disk")
-    journal = disk / "june.db"
-    try:
-        with Foreign(lambda _: Answer(202)) as graph, Client("token", base_url=graph.url) as client:
-            told = interrupted(
-                lambda: client.reprocess_many(iter(assignment_ids(20_000)), journal=journal), RunStoppedError
-            )
-            known = len(Report.from_journal(journal))
-            assert 0 < known < 20_000
-            assert f"the journal has only the first {known:,} ids" in told
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+def test_a_disk_that_fills_up_under_a_generator(small_disk: Path) -> None:
+    journal = small_disk / "june.db"
+    with Foreign(lambda _: Answer(202)) as graph, Client("token", base_url=graph.url) as client:
+        told = interrupted(
+            lambda: client.reprocess_many(iter(assignment_ids(20_000)), journal=journal), RunStoppedError
+        )
+        known = len(Report.from_journal(journal))
+        assert 0 < known < 20_000
+        assert f"the journal has only the first {known:,} ids" in told

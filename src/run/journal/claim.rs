@@ -45,7 +45,7 @@ pub enum Refused {
     Failed(io::Error),
 }
 
-/// Held for as long as a run writes its journal, and longer than SQLite has it open.
+/// Held for as long as a run writes its journal, and longer than SQLite has it open. To be given back to [`Claims`].
 #[derive(Debug)]
 pub struct Claim {
     file: File,
@@ -76,6 +76,14 @@ impl Claims {
         Ok(Claim { file, place })
     }
 
+    /// Give a claim back, once SQLite has closed the journal.
+    pub fn release(&mut self, claim: Claim) {
+        let Claim { file, place } = claim;
+        self.0.retain(|held| held.place != place);
+        // While the list stays as it is: whoever claims the journal next would lose its locks by this.
+        drop(file);
+    }
+
     fn has(&self, place: Place) -> bool {
         self.0.iter().any(|held| held.place == place)
     }
@@ -86,13 +94,6 @@ impl Claim {
     /// locks back it gives back all of this process.
     pub fn lock(&self) -> Result<(), Refused> {
         lock_byte(&self.file)
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let mut claims = Claims::look();
-        claims.0.retain(|held| held.place != self.place);
     }
 }
 

@@ -1,7 +1,7 @@
 //! One run at a time: a lock that the system takes back when the process ends, however it ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::claim::{Claim, Claims, Refused};
@@ -50,7 +50,11 @@ impl Lock {
     fn of_name(journal: &Path, owner: &str) -> Result<Self, JournalFailure> {
         let path = beside(journal, "-lock");
         let failed = |err: &std::io::Error| {
-            JournalFailure::of(journal, format_args!("{err}; the folder has to exist and be writable"))
+            let remedy = match err.kind() {
+                ErrorKind::StorageFull => "make room, then make the same call again",
+                _ => "the folder has to exist and be writable",
+            };
+            JournalFailure::of(journal, format_args!("{err}; {remedy}"))
         };
         loop {
             let mut file = OpenOptions::new()
@@ -116,6 +120,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        // Both locks at once, or the next run would find one of them taken.
+        let claimed = self.claim.take().map(|claim| (Claims::look(), claim));
         let is_told = self.reached == Reached::default() || self.is_confirmed;
         // What SQLite has not moved into the journal yet can still be lost.
         if is_told && wal_bytes(&self.journal).is_none() {
@@ -123,6 +129,9 @@ impl Drop for Lock {
             let _ = std::fs::remove_file(&self.path);
         }
         let _ = self.file.unlock();
+        if let Some((mut claims, claim)) = claimed {
+            claims.release(claim);
+        }
     }
 }
 
@@ -169,7 +178,7 @@ pub fn elsewhere(journal: &Path) -> JournalFailure {
 }
 
 fn is_about_locks(err: &std::io::Error) -> bool {
-    matches!(err.kind(), std::io::ErrorKind::Unsupported) || err.raw_os_error() == Some(NO_LOCKS_LEFT)
+    err.kind() == ErrorKind::Unsupported || err.raw_os_error() == Some(NO_LOCKS_LEFT)
 }
 
 /// `ENOLCK`.

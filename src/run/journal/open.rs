@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::carried::Earlier;
 use super::claim;
@@ -139,7 +139,13 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
         // From now on the file by itself is a journal, whatever happens to what stands beside it.
         connection.pragma_update_and_check(None, "wal_checkpoint", "truncate", |_| Ok(()))
     };
-    write().map_err(sqlite)?;
+    write().map_err(|err| match err.sqlite_error_code() {
+        // There is nothing in it yet that could be resumed.
+        Some(ErrorCode::DiskFull) if is_new => {
+            JournalFailure::of(path, format_args!("{err}; make room, then make the same call again"))
+        }
+        _ => sqlite(err),
+    })?;
     lock.note(head.commits);
     schema::keep_tail(&connection, false).map_err(sqlite)?;
     let place = Place::of(path).ok_or_else(|| JournalFailure::of(path, "it vanished while it was opened"))?;

@@ -34,6 +34,9 @@ impl Claims {
     pub const fn claim(&mut self, _: &Path, _: &File) -> Result<Claim, Refused> {
         Ok(Claim)
     }
+
+    /// Nothing was claimed.
+    pub const fn release(&mut self, _: Claim) {}
 }
 
 impl Claim {
