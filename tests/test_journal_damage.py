@@ -70,6 +70,7 @@ def test_a_thousand_flipped_bits(tmp_path: Path) -> None:
     flips(1_000, random.randrange(1 << 32), tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:journal .* it is complete since:RuntimeWarning")
 def test_a_flipped_bit_stops_a_resume_or_changes_nothing(tmp_path: Path) -> None:
     journal, report = make(tmp_path)
     whole = journal.read_bytes()
@@ -79,16 +80,23 @@ def test_a_flipped_bit_stops_a_resume_or_changes_nothing(tmp_path: Path) -> None
         for _ in range(40):
             damaged = bytearray(whole)
             damaged[drawn.randrange(len(whole))] ^= 1 << drawn.randrange(8)
+            for beside in tmp_path.glob("june.db-*"):
+                beside.unlink()
             journal.write_bytes(damaged)
             graph.ids.clear()
+            cause: BaseException | None = None
             try:
                 again = client.resume(journal)
             except JournalError:
                 refused += 1
                 assert graph.ids == [], f"seed {seed}"
-            else:
-                kept = [each for each in report if each.http_status in {202, 400, 403, 404, 409}]
-                assert [again[each.index] for each in kept] == kept, f"seed {seed}"
+                continue
+            except RunStoppedError as stopped:
+                # A page that is only written to is not looked at before the first answers come.
+                again, cause = stopped.report or report[:0], stopped.__cause__
+            assert cause is None or isinstance(cause, JournalError), f"seed {seed}"
+            kept = [each for each in report if each.http_status in {202, 400, 403, 404, 409}]
+            assert [again[each.index] for each in kept] == kept, f"seed {seed}"
     assert refused
 
 

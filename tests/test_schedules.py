@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.usefixtures("nothing_leaks"),
     pytest.mark.filterwarnings("ignore:a batch answer held an answer:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:the service takes no batches:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:journal .* it is complete since:RuntimeWarning"),
 ]
 
 SCHEDULES = 500

@@ -146,7 +146,8 @@ class Client:
                 a DuckDB connection, is free during the run. Repeated ids are sent once.
             journal: Path of a file that the run is written down in, made where there is none, so that it survives its
                 process: the same call again, or `resume`, goes on where it ended. What an answer has settled is not
-                sent again. Ids that have a length, like a list, are all written down before the first is sent.
+                sent again, so use one journal for each run, such as f"{date.today()}.db". It has to be on a local disk.
+                Ids that have a length, like a list, are all written down before the first is sent.
             retry: With a journal: statuses of earlier outcomes to try anew, such as ("forbidden", "failed").
             progress: None shows a bar on a terminal or in a notebook when the work lasts, True always, False never;
                 or a callable `(done, total, counts)`, called at most 20 times a second.
@@ -163,7 +164,7 @@ class Client:
             ValueError: `deadline` is not more than 0, or `retry` has something that is no status; or Arrow data
                 cannot be read, or was read before.
             JournalError: The journal is in use by another run, damaged, of other ids, of another tenant, cloud or
-                version, or its disk cannot be written. Nothing was sent.
+                version, on NFS or SMB, or its disk cannot be written. Nothing was sent.
             RunStoppedError: The whole run stopped, and `report` has every outcome: no token, a host that is unknown,
                 unreachable or not to be trusted, a journal that cannot be written any more, an exception of `ids` or a
                 callback, `ids` that are not as many as their length says; or, before anything was accepted, 50 ids in
@@ -174,18 +175,19 @@ class Client:
 
         Warns:
             RuntimeWarning: Graph takes no batches of this action, so each id goes in a request of its own; or a
-                batch answer held an answer that nobody had asked for.
+                batch answer held an answer that nobody had asked for; or nothing was sent, since the journal is
+                complete: use another one for each run.
 
         Example:
             >>> from tempfile import TemporaryDirectory
             >>> from entra_reprocess import Client
             >>> from entra_reprocess.emulator import Emulator
-            >>> with Emulator(assignments=100) as graph, TemporaryDirectory() as folder:
-            ...     client = Client(graph.credential, base_url=graph.url)
-            ...     first = client.reprocess_many(graph.ids, journal=f"{folder}/june.db")
-            ...     again = client.reprocess_many(graph.ids, journal=f"{folder}/june.db")
-            ...     again == first, sum(graph.executions.values())
-            (True, 100)
+            >>> with Emulator(assignments=100, latency=0.05) as graph, TemporaryDirectory() as folder:
+            ...     client = Client(graph.credential, base_url=graph.url, batch_size=1)
+            ...     first = client.reprocess_many(graph.ids, journal=f"{folder}/june.db", deadline=0.2)
+            ...     whole = client.reprocess_many(graph.ids, journal=f"{folder}/june.db")
+            >>> whole.counts["accepted"], whole.from_earlier_runs == first.counts["accepted"]
+            (100, True)
 
         See https://learn.microsoft.com/graph/json-batching
         """
@@ -225,7 +227,8 @@ class Client:
             TypeError, ValueError, RunStoppedError, RunInterrupted: As for `reprocess_many`.
 
         Warns:
-            RuntimeWarning: The run ended before its input was read to the end, so the journal does not have all of it.
+            RuntimeWarning: The run ended before its input was read to the end, so the journal does not have all of it;
+                or nothing was sent, since the journal is complete.
 
         Example:
             >>> from tempfile import TemporaryDirectory

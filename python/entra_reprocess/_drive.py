@@ -56,12 +56,12 @@ def collect(
         teller.tell_rest_after(error, feed.push_more)
         feed.push_rest()
         report = ending_of(run, journal).report
-        raise_interrupted(error, report, is_own=error is feed.blamed, journal=journal)
+        raise_interrupted(error, report, run, is_own=error is feed.blamed, journal=journal)
     ending = ending_of(run, journal)
     if ending.why is not None:
-        raise_stopped(ending, ending.report, journal)
+        raise_stopped(ending, ending.report, run, journal)
     if feed.late is not None:
-        raise_interrupted(feed.late, ending.report, is_own=True, journal=journal)
+        raise_interrupted(feed.late, ending.report, run, is_own=True, journal=journal)
     return ending.report
 
 
@@ -88,7 +88,7 @@ def _stream(run: _native.NativeRun, feed: Feed, journal: Setup | None) -> Iterat
         except BaseException as error:
             _drain(run, type(error).__name__)
             yield from run.take()
-            raise_interrupted(error, None, is_own=error is feed.blamed, journal=journal)
+            raise_interrupted(error, None, run, is_own=error is feed.blamed, journal=journal)
         if outcomes is None:
             break
         try:
@@ -101,9 +101,9 @@ def _stream(run: _native.NativeRun, feed: Feed, journal: Setup | None) -> Iterat
         yield from run.take()
     ending = ending_of(run, journal, has_report=False)
     if ending.why is not None:
-        raise_stopped(ending, None, journal)
+        raise_stopped(ending, None, run, journal)
     if feed.late is not None:
-        raise_interrupted(feed.late, None, is_own=True, journal=journal)
+        raise_interrupted(feed.late, None, run, is_own=True, journal=journal)
 
 
 def _outcomes(run: _native.NativeRun, feed: Feed) -> Iterator[list[Outcome]]:

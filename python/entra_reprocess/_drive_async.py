@@ -59,12 +59,12 @@ async def collect(
         teller.tell_rest_after(error, pump.push_more)
         pump.push_rest()
         report = ending_of(run, journal).report
-        raise_interrupted(error, report, is_own=True, journal=journal)
+        raise_interrupted(error, report, run, is_own=True, journal=journal)
     ending = ending_of(run, journal)
     if ending.why is not None:
-        raise_stopped(ending, ending.report, journal)
+        raise_stopped(ending, ending.report, run, journal)
     if pump.late is not None:
-        raise_interrupted(pump.late, ending.report, is_own=True, journal=journal)
+        raise_interrupted(pump.late, ending.report, run, is_own=True, journal=journal)
     return ending.report
 
 
@@ -91,7 +91,7 @@ async def stream(start: Start, ids: Any, journal: Setup | None = None) -> AsyncI
             await pump.drain()
             for outcome in run.take():
                 yield outcome
-            raise_interrupted(error, None, is_own=True, journal=journal)
+            raise_interrupted(error, None, run, is_own=True, journal=journal)
         if outcomes is None:
             break
         try:
@@ -110,9 +110,9 @@ async def stream(start: Start, ids: Any, journal: Setup | None = None) -> AsyncI
             yield outcome
     ending = ending_of(run, journal, has_report=False)
     if ending.why is not None:
-        raise_stopped(ending, None, journal)
+        raise_stopped(ending, None, run, journal)
     if pump.late is not None:
-        raise_interrupted(pump.late, None, is_own=True, journal=journal)
+        raise_interrupted(pump.late, None, run, is_own=True, journal=journal)
 
 
 async def _outcomes(run: _native.NativeRun, pump: _Pump) -> AsyncIterator[list[Outcome]]:

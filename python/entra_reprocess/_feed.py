@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, runtime_c
 from . import _native
 from ._errors import GraphError, JournalError, RunInterrupted, RunStoppedError
 from ._ids import LengthError
-from ._journal import hint
+from ._journal import explained, hint
 from ._report import Report
 
 if TYPE_CHECKING:
@@ -221,11 +221,13 @@ def ending_of(run: _native.NativeRun, journal: Setup | None, *, has_report: bool
     native, why, cause = run.finish()
     report = Report(native)
     if interruption is not None:
-        _raise(interruption, report if has_report else None, is_own=False, journal=journal)
+        _raise(interruption, report if has_report else None, run, is_own=False, journal=journal)
     return Ending(report, why, cause)
 
 
-def raise_interrupted(error: BaseException, report: Report | None, *, is_own: bool, journal: Setup | None) -> NoReturn:
+def raise_interrupted(
+    error: BaseException, report: Report | None, run: _native.NativeRun, *, is_own: bool, journal: Setup | None
+) -> NoReturn:
     """Raise what an interruption by `error` looks like from outside; `is_own` for one of the ids or a callback.
 
     Raises:
@@ -237,12 +239,14 @@ def raise_interrupted(error: BaseException, report: Report | None, *, is_own: bo
         _native.warn(f"the run stopped on {type(error).__name__}{_known(report)}")
     except BaseException as interruption:
         # It came while the line was logged, and is not to cost the report either.
-        _raise(interruption, report, is_own=False, journal=journal)
-    _raise(error, report, is_own=is_own, journal=journal)
+        _raise(interruption, report, run, is_own=False, journal=journal)
+    _raise(error, report, run, is_own=is_own, journal=journal)
 
 
-def _raise(error: BaseException, report: Report | None, *, is_own: bool, journal: Setup | None) -> NoReturn:
-    known = f"{_known(report)}{hint(journal)}"
+def _raise(
+    error: BaseException, report: Report | None, run: _native.NativeRun, *, is_own: bool, journal: Setup | None
+) -> NoReturn:
+    known = f"{_known(report)}{hint(journal, run)}"
     if isinstance(error, KeyboardInterrupt):
         raise RunInterrupted(f"interrupted{known}", report=report) from None
     if isinstance(error, LengthError):
@@ -257,7 +261,7 @@ def _known(report: Report | None) -> str:
     return f": {report!r}" if report is not None else ""
 
 
-def raise_stopped(ending: Ending, report: Report | None, journal: Setup | None) -> NoReturn:
+def raise_stopped(ending: Ending, report: Report | None, run: _native.NativeRun, journal: Setup | None) -> NoReturn:
     """Raise for a run that stopped by itself.
 
     Raises:
@@ -266,13 +270,13 @@ def raise_stopped(ending: Ending, report: Report | None, journal: Setup | None) 
         RunInterrupted: Ctrl-C while the stop was logged.
     """
     if isinstance(ending.cause, JournalError) and not ending.report.http_requests:
-        raise ending.cause
+        raise explained(ending.cause, journal, run)
     head, reason = f"the run stopped{_known(report)}", f"\nThe reason: {_reason_of(ending)}"
     try:
         _native.warn(head + reason)
     except BaseException as interruption:
-        _raise(interruption, report, is_own=False, journal=journal)
-    raise RunStoppedError(f"{head}{hint(journal)}{reason}", report=report) from ending.cause
+        _raise(interruption, report, run, is_own=False, journal=journal)
+    raise RunStoppedError(f"{head}{hint(journal, run)}{reason}", report=report) from ending.cause
 
 
 def _reason_of(ending: Ending) -> str:

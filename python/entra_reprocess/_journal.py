@@ -7,6 +7,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from ._errors import JournalError
+    from ._native import NativeRun
     from ._outcome import Status
 else:
     from ._hints import Status
@@ -52,8 +54,24 @@ def setup_of(journal: Path | None, retry: Retry, *, resume: bool = False, is_siz
     return Setup(path, list(retry), resume, is_sized, gethostname())
 
 
-def hint(journal: Setup | None) -> str:
-    """A line that says how to go on, empty without a journal."""
-    if journal is None:
+def hint(journal: Setup | None, run: NativeRun) -> str:
+    """A line that says how to go on with this run, which is done; empty without a journal."""
+    known = run.journaled()
+    if journal is None or known is None:
         return ""
-    return f"\nTo go on where it ended: client.resume({journal.path!r}), or the same call again."
+    resume = f"client.resume({journal.path!r})"
+    places, is_whole, _ = known
+    if is_whole:
+        return f"\nTo go on where it ended: {resume}, or the same call again."
+    if not places:
+        return "\nTo go on: the same call again, with all ids; the journal has none of the ids."
+    return (
+        f"\nTo go on: the same call again, with all ids; the journal has only the first {places:,} ids of its input, "
+        f"and {resume} goes on with those alone."
+    )
+
+
+def explained(error: JournalError, journal: Setup | None, run: NativeRun) -> JournalError:
+    """The error of a journal with which nothing was sent, with how to go on where its disk was the trouble."""
+    known = run.journaled()
+    return type(error)(f"{error}{hint(journal, run)}") if known is not None and known[2] else error

@@ -60,5 +60,12 @@ def _explained(error: PermissionDeniedError, *, filtered: bool) -> PermissionDen
 
 def states_of(report: Report) -> dict[str, str]:
     """The state of each id, or how its reading ended."""
-    # The message of an outcome that was accepted is what was read.
-    return {outcome.id: (outcome.message or "") if outcome.ok else outcome.status for outcome in report}
+    states: dict[str, str] = {}
+    for outcome in report:
+        was_refused_here = outcome.status == "rejected" and outcome.http_status is None
+        if was_refused_here and outcome.id in states:
+            # An object that is no id may show as one.
+            continue
+        # The message of an outcome that was accepted is what was read.
+        states[outcome.id] = (outcome.message or "") if outcome.ok else outcome.status
+    return states

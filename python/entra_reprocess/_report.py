@@ -64,8 +64,9 @@ class Report(Sequence["Outcome"]):
 
         Returns:
             One outcome for each place of the input. Ids that may have been sent and have no outcome are "unknown",
-            those that no run has come to "not_attempted". Elapsed time, requests and pauses are those of all runs that
-            have ended.
+            those that no run has come to "not_attempted". While a run is writing the journal, these are `under_way`:
+            nothing is lost, and their messages say so. Elapsed time is that of all runs, requests and pauses are those
+            of the runs that have ended.
 
         Raises:
             JournalError: There is none, it is damaged, or it is of another version.
@@ -150,11 +151,15 @@ class Report(Sequence["Outcome"]):
         return _unpickle, (self._native.to_bytes(),)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{number:,} {status}" for status, number in self.counts.items() if number) or "nothing"
+        under_way, earlier = self._native.under_way(), self.from_earlier_runs
+        parts = [(number - under_way[status], status) for status, number in self.counts.items()]
+        told = ", ".join(f"{number:,} {what}" for number, what in [*parts, (self.under_way, "under way")] if number)
+        head = f"<Report of {len(self):,}: {told or 'nothing'}"
+        past = f", {earlier:,} from earlier runs" if earlier else ""
         if not self._native.is_part():
-            return f"<Report of {len(self):,}: {counts} in {self.elapsed:.1f} s>"
+            return f"{head} in {self.elapsed:.1f} s{past}>"
         failures = self.not_accepted
-        lines = [f"<Report of {len(self):,}: {counts}", *(_shown(outcome) for outcome in failures[:_SHOWN])]
+        lines = [f"{head}{past}", *(_shown(outcome) for outcome in failures[:_SHOWN])]
         if len(failures) > _SHOWN:
             lines.append(f"and {len(failures) - _SHOWN:,} more")
         return "\n  ".join(lines) + ">"
@@ -163,6 +168,23 @@ class Report(Sequence["Outcome"]):
     def counts(self) -> dict[Status, int]:
         """How many places of the input ended in each way; the values add up to `len(report)`."""
         return self._native.counts()
+
+    @property
+    def from_earlier_runs(self) -> int:
+        """How many of these places have an outcome that an earlier run has left in the journal.
+
+        0 without a journal, and for `from_journal`, which is no run.
+        """
+        return self._native.earlier()
+
+    @property
+    def under_way(self) -> int:
+        """How many of these places a run had still to settle when its journal was read.
+
+        In `counts` they are "unknown" where they may have been sent, and "not_attempted" where they were not. 0 in the
+        report of a run, and where no run is writing the journal.
+        """
+        return sum(self._native.under_way().values())
 
     @property
     def accepted(self) -> Report:

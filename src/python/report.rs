@@ -15,6 +15,7 @@ use crate::run::Finished;
 use crate::run::columns::Columns;
 use crate::run::columns::lookup::Lookup;
 use crate::run::journal;
+use crate::run::source::Source;
 
 /// Outcomes by place.
 #[pyclass(frozen, module = "entra_reprocess._native")]
@@ -131,6 +132,16 @@ impl NativeReport {
     /// How many places ended in each way.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         convert::counts(py, &self.columns.counts(self.rows()))
+    }
+
+    /// How many of them ended so in a run before the one that makes the report.
+    fn earlier(&self) -> u64 {
+        self.columns.counts_from(self.rows(), Source::EarlierRun).total()
+    }
+
+    /// How many of them a run is still to settle, by what is known of them so far.
+    fn under_way<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        convert::counts(py, &self.columns.counts_from(self.rows(), Source::UnderWay))
     }
 
     /// The id of each place.

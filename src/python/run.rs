@@ -154,6 +154,12 @@ impl NativeRun {
         self.log.flush(py)
     }
 
+    /// `(places that are written down, whether those are all, whether it could not be written)`; None without a journal.
+    fn journaled(&self) -> PyResult<Option<(u64, bool, bool)>> {
+        let journaled = self.run()?.journaled();
+        Ok(journaled.map(|known| (known.places, known.is_whole, known.has_failed)))
+    }
+
     /// Send nothing more; what is under way may take this many seconds.
     fn stop(&self, why: &str, grace: f64) -> PyResult<()> {
         self.run()?.stop(why, Duration::try_from_secs_f64(grace).unwrap_or_default());

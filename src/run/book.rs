@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::columns::Columns;
 use super::recent::Recent;
+use super::source::Source;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::outcome::{Counts, Outcome, OutcomeId, Status, unix_micros};
 
@@ -99,6 +100,13 @@ impl Book {
             finished_at: unix_micros(),
         };
         (row, outcome)
+    }
+
+    /// The outcome that a row has, or gets next, was found by an earlier run.
+    pub fn note_earlier(&mut self, row: u32) {
+        if let Ledger::Columns(columns) = &mut self.ledger {
+            columns.note_source(row, Source::EarlierRun);
+        }
     }
 
     /// The columns, where they are kept.

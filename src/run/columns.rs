@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::hash::BuildHasher;
 use uuid::Uuid;
 
+use super::source::{Source, Sources};
 use super::texts::{RequestIds, Texts};
 use crate::assignment::AssignmentId;
 use crate::outcome::{Counts, Outcome, OutcomeId, Status};
@@ -38,6 +39,7 @@ pub struct Columns {
     exchanges_of: Vec<u32>,
     attempts: Vec<u16>,
     elapsed: Vec<f32>,
+    sources: Sources,
     texts: Texts,
     exchanges: Vec<Exchange>,
     #[serde(skip)]
@@ -180,6 +182,16 @@ impl Columns {
             counts.add(self.status(*row), 1);
         }
         counts
+    }
+
+    /// Note that the outcome of a row is not from the run that makes the report.
+    pub fn note_source(&mut self, row: u32, source: Source) {
+        self.sources.note(row, source);
+    }
+
+    /// How many of these rows are from there, by how they ended.
+    pub fn counts_from(&self, rows: &[u32], source: Source) -> Counts {
+        self.sources.counts(rows, source, |row| self.status(row))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::book::{Book, Ledger};
 use super::columns::Columns;
 use super::engine;
-use super::journal::{self, Identity, JournalFailure, Link, Past, Setup};
+use super::journal::{self, Identity, JournalFailure, Journaled, Link, Past, Setup};
 use super::recent::Recent;
 use super::state::{Plan, State, Stats};
 use super::stop::StopCause;
@@ -146,6 +146,7 @@ impl Run {
                 };
                 let (journal, earlier) = journal::open(setup, identity, &options.endpoint.host())?;
                 let past = Past {
+                    complete_since: earlier.complete_since(),
                     places: earlier.columns.places().len() as u64,
                     input_ended: earlier.input_ended,
                     carried: earlier.carried,
@@ -237,6 +238,11 @@ impl Run {
         let now = Instant::now();
         let state = self.shared.state();
         Progress { counts: state.book().counts(), stats: state.stats(now), pause_left: state.pause_left(now) }
+    }
+
+    /// What the journal knows of the input; `None` without one.
+    pub fn journaled(&self) -> Option<Journaled> {
+        self.shared.state().journaled()
     }
 
     /// Send nothing more; what is under way may take this long.

@@ -8,6 +8,7 @@
 
 pub mod columns;
 pub mod journal;
+pub mod source;
 
 mod batching;
 mod book;

@@ -186,8 +186,7 @@ impl State {
             match id {
                 Err(refused) => {
                     let (row, outcome) = self.book.refuse(&refused, index);
-                    self.write_down(index, row, true, || outcome.id.clone());
-                    self.record(row, outcome, None);
+                    self.record_refused(row, outcome);
                 }
                 Ok(id) => {
                     let (row, is_new) = self.book.admit(id);
@@ -322,6 +321,9 @@ impl State {
         // Where this run did not come to it, the outcome that it had before still holds.
         let untried = item.history.attempts == 0;
         let before = item.carried.as_mut().and_then(|carried| carried.outcome.take()).filter(|_| untried);
+        if before.is_some() {
+            self.book.note_earlier(row);
+        }
         let outcome = before.unwrap_or_else(|| item.outcome(status, reason, now));
         self.record(row, outcome, carried.as_deref());
     }

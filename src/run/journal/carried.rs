@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::read::{Known, Told, is_kept};
 use crate::outcome::{Outcome, Status};
 use crate::run::columns::Columns;
+use crate::run::source::Source;
 
 /// What earlier runs leave of an id that is to be sent again.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +31,8 @@ pub struct Earlier {
     pub kept: Vec<u32>,
     /// Of the others, those of which something is known.
     pub carried: HashMap<u32, Carried>,
+    /// When the last outcome came, microseconds since the Unix epoch.
+    pub last_outcome: i64,
     /// Whether every id of the input is there.
     pub input_ended: bool,
     /// Rows with a smaller number may have been sent, also where the journal has lost them.
@@ -44,12 +47,20 @@ impl Carried {
 }
 
 impl Earlier {
+    /// When the last outcome came, where nothing is left to send.
+    pub fn complete_since(&self) -> Option<i64> {
+        let rows = self.columns.rows() as usize;
+        (self.input_ended && rows > 0 && self.kept.len() == rows).then_some(self.last_outcome)
+    }
+
     /// Take one row in, to be sent again or not.
     pub fn hear(&mut self, columns: &mut Columns, told: Told, retry: &[Status]) {
         let Told { row, known, first_sent } = told;
         let carried = match known {
             Known::Outcome(outcome) if is_kept(&outcome, retry) => {
                 columns.settle(row, &outcome);
+                columns.note_source(row, Source::EarlierRun);
+                self.last_outcome = self.last_outcome.max(outcome.finished_at);
                 self.kept.push(row);
                 return;
             }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
+
 use super::carried::Carried;
 use super::failure::JournalFailure;
 use super::writer::{Ack, Inbox, Op};
@@ -35,13 +37,28 @@ pub struct Link {
     asked: u32,
     /// Rows with a smaller number may be sent.
     may_send: u32,
-    has_failed: bool,
+    /// Since when nothing is left to send, where that was so before this run.
+    complete_since: Option<i64>,
+    journaled: Journaled,
     is_closing: bool,
     is_closed: bool,
 }
 
+/// What a journal knows of the input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Journaled {
+    /// Places of the input that are written down.
+    pub places: u64,
+    /// Whether those are all.
+    pub is_whole: bool,
+    /// Whether it could not be written any more.
+    pub has_failed: bool,
+}
+
 /// What earlier runs have written down, as far as a run has to know.
 pub struct Past {
+    /// When the last outcome came, where nothing is left to send.
+    pub complete_since: Option<i64>,
     /// Places of the input.
     pub places: u64,
     /// Whether that was all of the input.
@@ -68,7 +85,8 @@ impl Link {
             ahead: u32::try_from(window).unwrap_or(u32::MAX),
             asked: 0,
             may_send: 0,
-            has_failed: false,
+            complete_since: past.complete_since,
+            journaled: Journaled { places: past.places, is_whole: past.input_ended, has_failed: false },
             is_closing: false,
             is_closed: false,
         }
@@ -122,9 +140,29 @@ impl Link {
         Ok(())
     }
 
+    /// What is to be said where nothing is left to send.
+    pub fn completeness(&self) -> Option<String> {
+        let (path, places) = (self.path.display(), self.earlier_places);
+        let since = DateTime::from_timestamp_micros(self.complete_since?)?.format("%Y-%m-%d %H:%M:%S");
+        Some(format!(
+            "journal {path}: it is complete since {since} UTC, so nothing was sent: all {places} places have the \
+             outcomes of earlier runs; for a new run give another journal, such as one with the date in its name, or \
+             delete this one; to try outcomes anew, name them in retry="
+        ))
+    }
+
     /// A new row.
     pub fn add(&self, row: u32, id: OutcomeId) {
         self.put(Op::Row(row, id));
+    }
+
+    /// A new row that is settled already. Both are written in one commit, since nothing else tells why it was refused.
+    pub fn add_settled(&self, row: u32, outcome: Outcome) {
+        if self.is_writable() {
+            let id = outcome.id.clone();
+            let settled = Op::Outcome { row, outcome: Box::new(outcome), first_sent: None, replaces: false };
+            self.inbox.put_all([Op::Row(row, id), settled]);
+        }
     }
 
     /// A row stands again at this place.
@@ -165,6 +203,13 @@ impl Link {
     /// The first row that was not taken out to be sent.
     pub const fn next_row(&self) -> u32 {
         self.next_row
+    }
+
+    /// Pass over rows that are not sent: they need no mark, and no commit that moves it.
+    pub fn pass_over(&mut self, rows: u32, is_sent: impl Fn(u32) -> bool) {
+        while self.next_row < rows && !is_sent(self.next_row) {
+            self.next_row += 1;
+        }
     }
 
     /// Take the next row out, if it may be sent by now.
@@ -224,13 +269,15 @@ impl Link {
     /// What the writer says.
     pub fn hear(&mut self, ack: &Ack) {
         self.may_send = self.may_send.max(ack.mark);
-        self.has_failed |= ack.failure.is_some();
+        self.journaled.has_failed |= ack.failure.is_some();
+        self.journaled.places += ack.places;
+        self.journaled.is_whole |= ack.has_input_ended;
         self.is_closed |= ack.is_closed;
     }
 
     /// Whether outcomes can still be written.
     pub const fn is_writable(&self) -> bool {
-        !self.has_failed && !self.is_closing
+        !self.journaled.has_failed && !self.is_closing
     }
 
     /// The run is over.
@@ -240,6 +287,11 @@ impl Link {
             self.is_closing = true;
             self.inbox.close();
         }
+    }
+
+    /// What the journal knows of the input by now.
+    pub const fn journaled(&self) -> Journaled {
+        self.journaled
     }
 
     /// Whether the journal is closed and unlocked.

@@ -12,10 +12,17 @@
 
 mod carried;
 mod checksum;
+#[cfg(unix)]
+mod claim;
+#[cfg(not(unix))]
+#[path = "unclaimed.rs"]
+mod claim;
 mod failure;
 mod head;
 mod link;
+mod location;
 mod lock;
+mod network;
 mod open;
 mod place;
 mod reached;
@@ -27,6 +34,6 @@ mod writer;
 pub use carried::{Carried, Earlier};
 pub use failure::JournalFailure;
 pub use head::Identity;
-pub use link::{Link, Past};
+pub use link::{Journaled, Link, Past};
 pub use open::{Journal, Setup, load, open};
 pub use writer::{Ack, start};

@@ -2,19 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::carried::Earlier;
+use super::claim;
 use super::failure::JournalFailure;
 use super::head::{Head, Identity, RunRow};
-use super::lock::{self, Lock};
+use super::location;
+use super::lock::{self, Lock, Owner};
+use super::network;
 use super::place::Place;
 use super::reached::Outside;
-use super::read::{Known, Loaded, cut_off, names, never_sent, read};
+use super::read::{Known, Loaded, cut_off, names, never_sent, read, under_way};
 use super::record::{micros, utc};
 use super::schema;
 use crate::outcome::{Status, unix_micros};
 use crate::run::columns::Columns;
+use crate::run::source::Source;
 
 /// What is asked of a journal.
 #[derive(Clone, Debug)]
@@ -56,15 +60,15 @@ impl Journal {
 
 /// Open it, or make it, for one more run against this host.
 pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, Earlier), JournalFailure> {
-    // A name such as ":memory:" means a file like any other.
-    let path = std::path::absolute(&setup.path).map_err(|err| JournalFailure::of(&setup.path, err))?;
+    let path = location::resolve(&setup.path)?;
     let path = path.as_path();
+    network::refuse(path)?;
     let sqlite = |err: rusqlite::Error| JournalFailure::sqlite(path, &err);
     if setup.resume && !path.exists() {
         return Err(JournalFailure::of(path, "there is none to resume; look at the path"));
     }
-    let pid = std::process::id();
-    let mut lock = Lock::take(path, &format!("process {pid} on {}", setup.machine))?;
+    let owner = Owner(&setup.machine);
+    let mut lock = Lock::take(path, &owner)?;
     let outside = Outside::look(path, lock.reached());
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -75,6 +79,7 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
         return Err(JournalFailure::of(path, "it is empty, so there is nothing to resume; look at the path"));
     }
     schema::set_up(&connection, path)?;
+    lock.confirm(&owner)?;
     let mut earlier = Earlier::default();
     let mut cut_off = None;
     let mut head = if is_new {
@@ -91,7 +96,7 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
         }
     } else {
         let loaded =
-            read(&connection, path, outside, |columns, told| earlier.hear(columns, told, &setup.retry))?;
+            read(&connection, path, outside, |columns, _, told| earlier.hear(columns, told, &setup.retry))?;
         earlier.columns = loaded.columns;
         earlier.input_ended = loaded.head.input_ended;
         let sent_before = loaded.runs.iter().map(|run| run.sent_before).max().unwrap_or_default();
@@ -107,7 +112,7 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
         host: host.into(),
         api_version: identity.api_version,
         tenant: head.tenant.clone(),
-        pid: pid.into(),
+        pid: std::process::id().into(),
         machine: setup.machine.clone(),
         retry: names(&setup.retry),
         started: utc(unix_micros()),
@@ -134,7 +139,13 @@ pub fn open(setup: &Setup, identity: Identity, host: &str) -> Result<(Journal, E
         // From now on the file by itself is a journal, whatever happens to what stands beside it.
         connection.pragma_update_and_check(None, "wal_checkpoint", "truncate", |_| Ok(()))
     };
-    write().map_err(sqlite)?;
+    write().map_err(|err| match err.sqlite_error_code() {
+        // There is nothing in it yet that could be resumed.
+        Some(ErrorCode::DiskFull) if is_new => {
+            JournalFailure::of(path, format_args!("{err}; make room, then make the same call again"))
+        }
+        _ => sqlite(err),
+    })?;
     lock.note(head.commits);
     schema::keep_tail(&connection, false).map_err(sqlite)?;
     let place = Place::of(path).ok_or_else(|| JournalFailure::of(path, "it vanished while it was opened"))?;
@@ -170,13 +181,18 @@ pub struct Past {
 
 /// Read a journal for its report.
 pub fn load(path: &Path) -> Result<Past, JournalFailure> {
-    let absolute = std::path::absolute(path).map_err(|err| JournalFailure::of(path, err))?;
-    let path = absolute.as_path();
+    let path = location::resolve(path)?;
+    let path = path.as_path();
     let sqlite = |err: rusqlite::Error| JournalFailure::sqlite(path, &err);
     if !path.exists() {
         return Err(JournalFailure::of(path, "there is none; look at the path"));
     }
-    let outside = Outside::look(path, lock::reached(path).unwrap_or_default());
+    let seen = claim::look(path);
+    if seen.is_elsewhere {
+        return Err(lock::elsewhere(path));
+    }
+    let (owner, reached) = lock::told(path);
+    let outside = Outside::look(path, reached.unwrap_or_default());
     // To read, but a run that was killed may have left something half done that SQLite takes back first. Where nobody
     // may write, SQLite opens it for reading by itself.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -186,11 +202,17 @@ pub fn load(path: &Path) -> Result<Past, JournalFailure> {
         return Err(JournalFailure::of(path, "it is empty; look at the path"));
     }
     let mut retries = 0;
-    let loaded = read(&connection, path, outside, |columns, told| {
+    let loaded = read(&connection, path, outside, |columns, runs, told| {
+        let is_under_way = seen.is_written && runs.last().is_some_and(|run| run.ended.is_none());
+        let id = columns.id(told.row);
         let outcome = match told.known {
             Known::Outcome(outcome) => outcome,
-            Known::MaybeSent(earlier) => cut_off(columns.id(told.row), earlier.as_ref()),
-            Known::Untouched => never_sent(columns.id(told.row)),
+            open if is_under_way => {
+                columns.note_source(told.row, Source::UnderWay);
+                under_way(id, open, &owner)
+            }
+            Known::MaybeSent(earlier) => cut_off(id, earlier.as_ref()),
+            Known::Untouched => never_sent(id),
         };
         retries += u64::from(outcome.attempts.saturating_sub(1));
         columns.settle(told.row, &outcome);
@@ -198,18 +220,28 @@ pub fn load(path: &Path) -> Result<Past, JournalFailure> {
     if !loaded.is_torn {
         schema::keep_tail(&connection, false).map_err(sqlite)?;
     }
-    let figures = (seconds(&loaded), requests(&loaded), retries, paused(&loaded));
+    let figures = (seconds(&loaded, seen.is_written), requests(&loaded), retries, paused(&loaded));
     let mut columns = loaded.columns;
     columns.freeze();
     Ok(Past { columns, figures })
 }
 
-fn seconds(loaded: &Loaded) -> f64 {
+/// That of the runs that have ended, and of the one that goes on so far.
+fn seconds(loaded: &Loaded, is_written: bool) -> f64 {
+    let last = number_of_last(loaded).filter(|_| is_written);
     let times = |run: &RunRow| {
-        let (started, ended) = (micros(&run.started)?, micros(run.ended.as_deref()?)?);
-        Some((ended - started).max(0))
+        let ended = match &run.ended {
+            Some(ended) => micros(ended)?,
+            None if last == Some(run.number) => unix_micros(),
+            None => return None,
+        };
+        Some((ended - micros(&run.started)?).max(0))
     };
     to_seconds(loaded.runs.iter().filter_map(times).sum())
+}
+
+fn number_of_last(loaded: &Loaded) -> Option<i64> {
+    loaded.runs.last().map(|run| run.number)
 }
 
 fn requests(loaded: &Loaded) -> u64 {

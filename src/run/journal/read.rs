@@ -51,7 +51,7 @@ pub fn read(
     connection: &Connection,
     path: &Path,
     outside: Outside,
-    mut hear: impl FnMut(&mut Columns, Told),
+    mut hear: impl FnMut(&mut Columns, &[RunRow], Told),
 ) -> Result<Loaded, JournalFailure> {
     let sqlite = |err: rusqlite::Error| JournalFailure::sqlite(path, &err);
     let damaged = |what: &str| JournalFailure::damaged(path, what);
@@ -113,16 +113,17 @@ pub fn read(
         }
         own = own.wrapping_add(checksum);
         let is_new = match record.outcome_id() {
-            OutcomeId::Valid(id) => columns.add(id).1,
-            OutcomeId::Invalid(shown) => {
+            Some(OutcomeId::Valid(id)) => columns.add(id).1,
+            Some(OutcomeId::Invalid(shown)) => {
                 columns.add_invalid(&shown);
                 true
             }
+            None => false,
         };
         let known = classify(&record, &runs)
             .filter(|_| is_new)
             .ok_or_else(|| damaged(&format!("assignment {} makes no sense", record.number)))?;
-        hear(&mut columns, Told { row, known, first_sent: record.first_sent() });
+        hear(&mut columns, &runs, Told { row, known, first_sent: record.first_sent() });
     }
     let is_over = repeat.is_none();
     let counts = (i64::from(columns.rows()), repeated, number(runs.len()));
@@ -202,6 +203,24 @@ pub fn cut_off(id: OutcomeId, earlier: Option<&Outcome>) -> Outcome {
     let message =
         "it may have been sent, and the run ended before an answer was written down; resume settles it";
     Outcome { status: Status::Unknown, message: Some(message.into()), attempts, ..never_sent(id) }
+}
+
+/// What is reported of an id that has no outcome yet while the run goes on that comes to it.
+pub fn under_way(id: OutcomeId, known: Known, owner: &str) -> Outcome {
+    let who = if owner.is_empty() { "a run".into() } else { format!("the run of {owner}") };
+    let outcome = match known {
+        Known::MaybeSent(earlier) => cut_off(id, earlier.as_ref()),
+        Known::Outcome(_) | Known::Untouched => never_sent(id),
+    };
+    let so_far = if outcome.status == Status::Unknown {
+        "may have sent it and has written down no answer yet"
+    } else {
+        "has not come to it yet"
+    };
+    Outcome {
+        message: Some(format!("under way: {who} is writing the journal, and {so_far}").into()),
+        ..outcome
+    }
 }
 
 /// What is reported of an id that was never sent.

@@ -18,6 +18,8 @@ pub struct Record {
     pub number: i64,
     /// The id, or the shortened input where it was none.
     pub id: String,
+    /// Whether it is an id. Its text does not tell: an object of any type may show as one.
+    pub is_id: bool,
     /// Its outcome, where it has one.
     pub settled: Option<Settled>,
 }
@@ -52,7 +54,7 @@ pub struct Settled {
 impl Record {
     /// An id without an outcome as a row.
     pub fn open(number: u32, id: &OutcomeId) -> Self {
-        Self { number: number.into(), id: id.to_string(), settled: None }
+        Self { number: number.into(), id: id.to_string(), is_id: is_id(id), settled: None }
     }
 
     /// An outcome as a row. `first_sent`, microseconds since the Unix epoch, is that of an earlier run if there was one.
@@ -62,6 +64,7 @@ impl Record {
         Self {
             number: number.into(),
             id: outcome.id.to_string(),
+            is_id: is_id(&outcome.id),
             settled: Some(Settled {
                 status: outcome.status.name().into(),
                 http_status: outcome.http_status.map(i64::from),
@@ -80,35 +83,40 @@ impl Record {
 
     /// Read a row; the columns are those of [`COLUMNS`]. Gives its checksum too.
     pub fn read(row: &Row<'_>) -> rusqlite::Result<(Self, i64)> {
-        let status: Option<String> = row.get(2)?;
+        let status: Option<String> = row.get(3)?;
         let settled = match status {
             None => None,
             Some(status) => Some(Settled {
                 status,
-                http_status: row.get(3)?,
-                code: row.get(4)?,
-                message: row.get(5)?,
-                request_id: row.get(6)?,
-                client_request_id: row.get(7)?,
-                attempts: row.get(8)?,
-                first_sent: row.get(9)?,
-                finished: row.get(10)?,
-                elapsed_us: row.get(11)?,
-                run: row.get(12)?,
+                http_status: row.get(4)?,
+                code: row.get(5)?,
+                message: row.get(6)?,
+                request_id: row.get(7)?,
+                client_request_id: row.get(8)?,
+                attempts: row.get(9)?,
+                first_sent: row.get(10)?,
+                finished: row.get(11)?,
+                elapsed_us: row.get(12)?,
+                run: row.get(13)?,
             }),
         };
-        Ok((Self { number: row.get(0)?, id: row.get(1)?, settled }, row.get(13)?))
+        Ok((Self { number: row.get(0)?, id: row.get(1)?, is_id: row.get(2)?, settled }, row.get(14)?))
     }
 
     /// Put an id in, or an outcome to its id. Gives the checksum.
     pub fn write(&self, connection: &Connection) -> rusqlite::Result<i64> {
-        const INSERT: &str = "INSERT INTO assignment (number, id, checksum) VALUES (?1, ?2, ?3)";
+        const INSERT: &str = "INSERT INTO assignment (number, id, is_id, checksum) VALUES (?1, ?2, ?3, ?4)";
         const UPDATE: &str = "UPDATE assignment SET status = ?2, http_status = ?3, code = ?4, message = ?5, \
                               request_id = ?6, client_request_id = ?7, attempts = ?8, first_sent = ?9, \
                               finished = ?10, elapsed_us = ?11, run = ?12, checksum = ?13 WHERE number = ?1";
         let checksum = self.checksum();
         match &self.settled {
-            None => connection.prepare_cached(INSERT)?.execute(params![self.number, self.id, checksum])?,
+            None => connection.prepare_cached(INSERT)?.execute(params![
+                self.number,
+                self.id,
+                self.is_id,
+                checksum
+            ])?,
             Some(settled) => connection.prepare_cached(UPDATE)?.execute(params![
                 self.number,
                 settled.status,
@@ -130,7 +138,10 @@ impl Record {
 
     /// The checksum over all of it.
     pub fn checksum(&self) -> i64 {
-        let start = Checksum::of("assignment").number(Some(self.number)).text(Some(&self.id));
+        let start = Checksum::of("assignment")
+            .number(Some(self.number))
+            .text(Some(&self.id))
+            .number(Some(self.is_id.into()));
         let Some(settled) = &self.settled else { return start.done() };
         start
             .text(Some(&settled.status))
@@ -147,13 +158,14 @@ impl Record {
             .done()
     }
 
-    /// The row's id.
-    pub fn outcome_id(&self) -> OutcomeId {
-        // Only the usual spelling is ever written, so any other one is the text of a refused input.
-        match AssignmentId::parse(&self.id) {
-            Ok(id) if id.to_string() == self.id => OutcomeId::Valid(id),
-            _ => OutcomeId::Invalid(self.id.as_str().into()),
+    /// The row's id; `None` where it makes no sense.
+    pub fn outcome_id(&self) -> Option<OutcomeId> {
+        if !self.is_id {
+            return Some(OutcomeId::Invalid(self.id.as_str().into()));
         }
+        // Only the usual spelling is ever written.
+        let id = AssignmentId::parse(&self.id).ok().filter(|id| id.to_string() == self.id)?;
+        Some(OutcomeId::Valid(id))
     }
 
     /// When it was first sent, microseconds since the Unix epoch.
@@ -167,7 +179,7 @@ impl Record {
         let text = |text: &Option<String>| text.as_deref().map(Arc::from);
         Some(Outcome {
             index: 0,
-            id: self.outcome_id(),
+            id: self.outcome_id()?,
             status: Status::named(&settled.status)?,
             http_status: settled.http_status.map(u16::try_from).transpose().ok()?,
             code: text(&settled.code),
@@ -182,8 +194,12 @@ impl Record {
 }
 
 /// The columns that [`Record::read`] reads.
-pub const COLUMNS: &str = "number, id, status, http_status, code, message, request_id, client_request_id, attempts, \
+pub const COLUMNS: &str = "number, id, is_id, status, http_status, code, message, request_id, client_request_id, attempts, \
                            first_sent, finished, elapsed_us, run, checksum";
+
+const fn is_id(id: &OutcomeId) -> bool {
+    matches!(id, OutcomeId::Valid(_))
+}
 
 /// A time for people and for sorting.
 pub fn utc(micros: i64) -> String {
@@ -225,7 +241,9 @@ mod tests {
             elapsed: Duration::ZERO,
             ..outcome()
         };
-        for outcome in [outcome(), invalid] {
+        let OutcomeId::Valid(id) = outcome().id else { panic!("it is an id") };
+        let shows_as_id = Outcome { id: OutcomeId::Invalid(id.to_string().into()), ..invalid.clone() };
+        for outcome in [outcome(), invalid, shows_as_id] {
             assert_eq!(Record::of(7, &outcome, None, 2).outcome(), Some(outcome));
         }
     }
@@ -251,6 +269,7 @@ mod tests {
             whole.checksum(),
             Record { number: 8, ..whole.clone() }.checksum(),
             Record { id: "x".into(), ..whole.clone() }.checksum(),
+            Record { is_id: false, ..whole.clone() }.checksum(),
             Record { settled: None, ..whole.clone() }.checksum(),
             changed(|row| row.status = "accepted".into()),
             changed(|row| row.http_status = None),

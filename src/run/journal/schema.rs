@@ -11,7 +11,7 @@ use super::failure::{JournalFailure, NO_LOCKS};
 /// Tells our files from other SQLite databases: "entr" in ASCII.
 const APPLICATION_ID: i32 = 0x656e_7472;
 /// Goes up with every change of the tables.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 /// How long to wait for somebody else's lock, such as that of a database browser.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,6 +42,7 @@ CREATE TABLE run (
 CREATE TABLE assignment (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
+    is_id INTEGER NOT NULL,       -- whether it is an id; if not, it is what was given instead, shortened
     status TEXT, http_status INTEGER, code TEXT, message TEXT, request_id TEXT, client_request_id TEXT,
     attempts INTEGER, first_sent TEXT, finished TEXT, elapsed_us INTEGER,
     run INTEGER,                  -- which run gave it this outcome

@@ -57,6 +57,10 @@ pub struct Ack {
     pub outcomes: Vec<(u32, Outcome)>,
     /// Rows with a smaller number may be sent.
     pub mark: u32,
+    /// Places of the input that were written down with it.
+    pub places: u64,
+    /// Whether the end of the input was.
+    pub has_input_ended: bool,
     /// Why the journal cannot be written any more.
     pub failure: Option<JournalFailure>,
     /// Whether the journal is closed and unlocked.
@@ -79,10 +83,16 @@ struct Waiting {
 impl Inbox {
     /// One more thing to write.
     pub fn put(&self, op: Op) {
+        self.put_all([op]);
+    }
+
+    /// Some more things, all of them in one commit.
+    pub fn put_all<const N: usize>(&self, ops: [Op; N]) {
         let mut waiting = self.lock();
-        waiting.ops.push(op);
+        let is_first = waiting.ops.is_empty();
+        waiting.ops.extend(ops);
         // Waking somebody costs more than all the rest, and whoever is awake looks again.
-        if waiting.ops.len() == 1 {
+        if is_first {
             drop(waiting);
             self.changed.notify_one();
         }
@@ -142,23 +152,28 @@ fn write_all(mut journal: Journal, inbox: &Inbox, tell: impl Fn(Ack)) {
             has_failed = true;
             failure = Some(err);
         }
-        let mut outcomes = Vec::new();
+        let mut ack = Ack { mark, failure, ..Ack::default() };
         for op in ops {
             match op {
-                Op::Outcome { row, outcome, .. } => outcomes.push((row, *outcome)),
-                Op::Mark(row) if !has_failed => mark = row,
+                Op::Outcome { row, outcome, .. } => ack.outcomes.push((row, *outcome)),
+                _ if has_failed => {}
+                Op::Row(..) | Op::Repeat(..) => ack.places += 1,
+                Op::InputEnded => ack.has_input_ended = true,
+                Op::Mark(row) => ack.mark = row,
                 _ => {}
             }
         }
+        mark = ack.mark;
         if is_closing {
             if !has_failed {
                 schema::tidy_up(&journal.connection);
             }
             drop(journal);
-            tell(Ack { outcomes, mark, failure, is_closed: true });
+            ack.is_closed = true;
+            tell(ack);
             return;
         }
-        tell(Ack { outcomes, mark, failure, is_closed: false });
+        tell(ack);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::outcome::{Outcome, OutcomeId};
 use crate::run::columns::Columns;
 use crate::run::engine::GRACE;
 use crate::run::item::Item;
-use crate::run::journal::{Ack, Carried, JournalFailure, Link};
+use crate::run::journal::{Ack, Carried, JournalFailure, Journaled, Link};
 use crate::run::stop::StopCause;
 
 impl State {
@@ -21,9 +21,15 @@ impl State {
 
     // ---- the input
 
+    /// What the journal knows of the input; `None` without one.
+    pub fn journaled(&self) -> Option<Journaled> {
+        self.journal.as_ref().map(Link::journaled)
+    }
+
     /// All ids are in the journal; none will be given.
     pub fn resume(&mut self) {
         self.open = false;
+        self.warn_of_completeness();
         let Some(columns) = self.book.columns() else { return };
         self.next_index = columns.places().len() as u64;
         if self.journal.as_ref().is_some_and(|journal| !journal.has_whole_input()) {
@@ -32,6 +38,13 @@ impl State {
                 "the journal holds the first {known} places of its input, which was not read to its end; to go on \
                  with the rest, give the same ids again with journal="
             ));
+        }
+    }
+
+    /// Where an earlier run has left nothing to do, its outcomes must not look like new ones.
+    fn warn_of_completeness(&mut self) {
+        if let Some(text) = self.journal.as_ref().and_then(Link::completeness) {
+            self.warn_once(&text);
         }
     }
 
@@ -91,7 +104,12 @@ impl State {
         self.open = false;
         let Some(journal) = &mut self.journal else { return };
         match journal.check_end(self.next_index) {
-            Ok(()) => journal.end_input(),
+            Ok(()) => {
+                journal.end_input();
+                if self.stop.is_none() {
+                    self.warn_of_completeness();
+                }
+            }
             Err(failure) => self.stop(StopCause::Journal(failure), now + GRACE),
         }
     }
@@ -107,18 +125,19 @@ impl State {
             return true;
         }
         let rows = columns.rows();
+        let is_sent = |row| !columns.is_settled(row) && matches!(columns.id(row), OutcomeId::Valid(_));
+        journal.pass_over(rows, is_sent);
         journal.advance(rows);
         while self.queue.ready() < window && self.queue.len() + self.underway < capacity {
             let Some(row) = journal.take(rows) else { break };
-            if let OutcomeId::Valid(id) = columns.id(row)
-                && !columns.is_settled(row)
-            {
+            if let OutcomeId::Valid(id) = columns.id(row) {
                 let mut item = Item::new(id, columns.first_place(row), row, now);
                 if let Some(carried) = journal.carried(row) {
                     item.carry(carried);
                 }
                 self.queue.push_back(item);
             }
+            journal.pass_over(rows, is_sent);
             journal.advance(rows);
         }
         // What waits for the writer alone cannot be sent, and there is nothing else.
@@ -137,6 +156,14 @@ impl State {
     }
 
     // ---- the outcomes
+
+    /// Report the outcome of a new place that is no id, once it is in the journal where there is one.
+    pub(super) fn record_refused(&mut self, row: u32, outcome: Outcome) {
+        match &self.journal {
+            Some(journal) if journal.is_writable() => journal.add_settled(row, outcome),
+            _ => self.book.settle(row, outcome),
+        }
+    }
 
     /// Report an outcome, once it is in the journal where there is one.
     pub(super) fn record(&mut self, row: u32, outcome: Outcome, carried: Option<&Carried>) {
@@ -176,6 +203,9 @@ impl State {
             });
             // The journal tells it from the mark; writing it down would make the end of a large run slow.
             let status = item.history.cut_short();
+            if before.is_some() {
+                self.book.note_earlier(row);
+            }
             self.book.settle(row, before.unwrap_or_else(|| item.outcome(status, Some(reason.into()), now)));
         }
         let why = if self.stop.is_some() { reason.to_owned() } else { "completed".to_owned() };
