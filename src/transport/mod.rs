@@ -83,8 +83,6 @@ pub struct Answer {
     pub near_limit: Option<f64>,
     /// `WWW-Authenticate`, as sent; several are one list.
     pub challenge: Option<String>,
-    /// `Content-Type`, as sent.
-    pub content_type: Option<String>,
     /// The body, whole.
     pub body: Vec<u8>,
 }
@@ -186,7 +184,6 @@ impl Transport {
             retry_after: text("retry-after"),
             near_limit: text("x-ms-throttle-limit-percentage").and_then(|share| share.trim().parse().ok()),
             challenge: list(response.headers(), "www-authenticate"),
-            content_type: text("content-type"),
             body: Vec::new(),
         };
         if let Some(coding) =
