@@ -10,6 +10,8 @@ use std::ops::Range;
 use hashbrown::HashSet;
 use serde_json::Value;
 
+use crate::graph::json;
+
 /// What stands in place of the token.
 const BLOT: &str = "[token]";
 /// The shortest piece that is blotted out. A shorter text is no real token, and may well be a word of Graph's own.
@@ -78,11 +80,15 @@ impl Echoes {
         if !body.contains(&b'\\') && self.places(body).is_empty() {
             return None;
         }
-        match serde_json::from_slice::<Value>(body) {
-            Ok(mut value) => {
+        match serde_json::from_slice::<Value>(json::unmarked(body)) {
+            Ok(mut value) => (self.blot_out(&mut value) > 0).then(|| {
+                if json::has_doubled(body) {
+                    // Written anew it would not contradict itself any more. This is no JSON, and so nobody's answer.
+                    return BLOT.into();
+                }
                 // What was JSON can be written as JSON.
-                (self.blot_out(&mut value) > 0).then(|| serde_json::to_vec(&value).unwrap_or_default())
-            }
+                serde_json::to_vec(&value).unwrap_or_default()
+            }),
             Err(_) => self.without(body),
         }
     }

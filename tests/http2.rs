@@ -29,6 +29,8 @@ type H2 = Connection<TlsStream<TcpStream>, &'static [u8]>;
 #[derive(Clone, Copy)]
 enum Behaviour {
     Answer,
+    /// It answers, and names another request.
+    AnswerAnother,
     /// It answers, and says that it takes no more on this connection.
     AnswerAndGo,
     /// It drops the request and the connection without an answer.
@@ -126,10 +128,13 @@ async fn serve(mut connection: H2, requests: &AtomicUsize, behave: impl Fn(usize
         count += 1;
         requests.fetch_add(1, Ordering::SeqCst);
         match behave(count) {
-            Behaviour::Answer => answer(respond, 0),
-            Behaviour::Headers(size) => answer(respond, size),
+            Behaviour::Answer => answer(respond, "x-padding", ""),
+            Behaviour::AnswerAnother => {
+                answer(respond, "client-request-id", "00000000-1111-4111-8111-000000000000");
+            }
+            Behaviour::Headers(size) => answer(respond, "x-padding", &"a".repeat(size)),
             Behaviour::AnswerAndGo => {
-                answer(respond, 0);
+                answer(respond, "x-padding", "");
                 connection.graceful_shutdown();
             }
             Behaviour::Refuse => {
@@ -141,9 +146,8 @@ async fn serve(mut connection: H2, requests: &AtomicUsize, behave: impl Fn(usize
     }
 }
 
-fn answer(mut respond: SendResponse<&'static [u8]>, padding: usize) {
-    let head =
-        http::Response::builder().status(202).header("x-padding", "a".repeat(padding)).body(()).unwrap();
+fn answer(mut respond: SendResponse<&'static [u8]>, name: &str, value: &str) {
+    let head = http::Response::builder().status(202).header(name, value).body(()).unwrap();
     respond.send_response(head, true).unwrap();
 }
 
@@ -200,6 +204,22 @@ async fn a_refused_stream_is_not_sent_again_behind_our_back() {
     assert_in_doubt(server.post(&transport).await);
     assert_eq!(server.post(&transport).await.unwrap().status, 202);
     assert_eq!(server.seen(), (1, 2));
+}
+
+/// A stream of HTTP/2 has its own answer, but what stands in between may have mixed them up.
+#[tokio::test]
+async fn an_answer_that_names_another_request_leaves_doubt_and_ends_the_connection() {
+    let server = Server::start(|connection, count| {
+        if (connection, count) == (1, 2) { Behaviour::AnswerAnother } else { Behaviour::Answer }
+    })
+    .await;
+    let transport = server.transport();
+    assert_eq!(server.post(&transport).await.unwrap().status, 202);
+    let failure = server.post(&transport).await.unwrap_err();
+    assert!(failure.left && failure.kind == FailureKind::Protocol, "{failure}");
+    // The server takes one connection after the other, so the first one has ended.
+    assert_eq!(server.post(&transport).await.unwrap().status, 202);
+    assert_eq!(server.seen(), (2, 3));
 }
 
 #[tokio::test]

@@ -96,6 +96,9 @@ class Breaks:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __contains__(self, item: object) -> bool:
+        return item in self.ids
+
     def __iter__(self) -> Iterator[str]:
         for place, each in enumerate(self.ids):
             if place == self.at:
@@ -158,7 +161,7 @@ def test_an_iterator_says_it_too(journal: Path) -> None:
 def test_nothing_was_written_down_yet(journal: Path) -> None:
     with Emulator(10) as graph, Client(graph.credential, base_url=graph.url) as client:
         ids = Breaks(graph.ids, 0, KeyboardInterrupt())
-        told = interrupted(lambda: client.reprocess_many(iter(ids), journal=journal, progress=False), RunInterrupted)
+        told = interrupted(lambda: client.reprocess_many(ids, journal=journal, progress=False), RunInterrupted)
         assert "the journal has none of the ids" in told
         assert "same call again" in told
 

@@ -12,6 +12,7 @@ use super::renewal::{Renewals, is_refused};
 use crate::assignment::AssignmentId;
 use crate::graph::action::Action;
 use crate::graph::batch::{self, PartResult};
+use crate::graph::content::{Content, mistaken};
 use crate::graph::error::ErrorBody;
 use crate::graph::{challenge, listing, retry_after};
 use crate::retry::{Attempt, ItemAnswer, TokenTrouble};
@@ -194,30 +195,27 @@ const fn method_of(action: Action) -> Method {
 }
 
 fn read_plain(action: Action, answer: &Answer) -> Attempt {
-    let is_success = (200..300).contains(&answer.status);
-    // A page for people in place of an empty answer comes from a proxy or a captive portal, not from Graph.
-    let is_page = answer.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/html"));
-    if is_success && is_page && !answer.body.is_empty() {
-        return Attempt::Failed(TransportFailure::protocol(format!(
-            "the answer ({}) is a web page, not Graph's; check base_url and proxy",
-            answer.status
-        )));
-    }
-    let is_read = action == Action::ReadState;
-    let state = if is_read && is_success { listing::state_of(&answer.body) } else { None };
-    found(action, item_answer(answer), state)
-}
-
-/// A success of a read has to hold the state; one of a reprocess holds nothing.
-fn found(action: Action, mut answer: ItemAnswer, state: Option<String>) -> Attempt {
-    if action == Action::ReadState && (200..300).contains(&answer.status) {
-        answer.found = state;
-        if answer.found.is_none() {
-            return Attempt::Failed(TransportFailure::protocol("the answer holds no state of an assignment"));
+    let mut item = item_answer(answer);
+    if (200..300).contains(&answer.status) {
+        let (is_graphs, expected) = match action {
+            Action::Reprocess => (Content::of(&answer.body) == Content::Nothing, NOTHING),
+            Action::ReadState => {
+                item.found = listing::state_of(&answer.body);
+                (item.found.is_some(), A_STATE)
+            }
+        };
+        if !is_graphs {
+            return protocol(mistaken(answer.status, &answer.body, expected));
         }
     }
-    Attempt::Answered(answer)
+    Attempt::Answered(item)
 }
+
+/// What the body of a success holds. The action has no return type, and neither the reference page nor the OpenAPI
+/// description shows a body (<https://learn.microsoft.com/graph/api/accesspackageassignment-reprocess>), so what has one
+/// comes from somebody else, such as a proxy or a captive portal, and the action was not executed for all we know.
+const NOTHING: &str = "no body or an empty JSON one";
+const A_STATE: &str = "an assignment with one state";
 
 fn item_answer(answer: &Answer) -> ItemAnswer {
     let error = if answer.status >= 300 { ErrorBody::from_slice(&answer.body) } else { ErrorBody::default() };
@@ -290,9 +288,18 @@ fn read_part(action: Action, answer: &Answer, part: PartResult) -> Option<Attemp
                 retry_after: wait(answer, asked),
                 token: token_trouble(part.status, part.challenge.as_deref()),
                 error: part.error,
-                found: None,
+                found: part.state,
             };
-            found(action, item, part.state)
+            let is_success = (200..300).contains(&item.status);
+            let expected = match action {
+                Action::Reprocess if is_success && part.content != Content::Nothing => NOTHING,
+                Action::ReadState if is_success && item.found.is_none() => A_STATE,
+                _ => return Some(Attempt::Answered(item)),
+            };
+            protocol(format!(
+                "a part of the batch was answered {} with another body than {expected}; check base_url and proxy",
+                item.status
+            ))
         }
     })
 }

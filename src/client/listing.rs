@@ -8,7 +8,9 @@ use reqwest::Url;
 
 use super::one::{closed, give_up};
 use super::{Client, Failure, Refusal};
-use crate::graph::listing::{Page, follow};
+use crate::graph::content::mistaken;
+use crate::graph::endpoint::Endpoint;
+use crate::graph::listing::{Page, follow, shown};
 use crate::outcome::Status;
 use crate::retry::{Attempt, Company, History, Step};
 use crate::token::TokenSource;
@@ -20,7 +22,7 @@ const MOST_EMPTY: u32 = 1_000;
 /// Where a list is.
 #[derive(Debug)]
 pub struct Listing {
-    next: Option<Url>,
+    next: Next,
     /// Hashes of what was read: a link may be long, and a list as well.
     seen: HashSet<u64>,
     hasher: RandomState,
@@ -28,46 +30,75 @@ pub struct Listing {
     empty: u32,
 }
 
+/// What comes after the pages that were read.
+#[derive(Debug)]
+enum Next {
+    Page(Url),
+    End,
+    /// The last one links on to nowhere; the text says why. What is on it was good all the same.
+    Lost(String),
+}
+
 impl Listing {
     /// A list that starts with this page.
     pub fn new(first: Url) -> Self {
-        Self { next: Some(first), seen: HashSet::new(), hasher: RandomState::new(), empty: 0 }
+        Self { next: Next::Page(first), seen: HashSet::new(), hasher: RandomState::new(), empty: 0 }
+    }
+
+    /// Where the link of this page, which was read just now, leads.
+    fn after(&mut self, endpoint: &Endpoint, read: &Url, page: Page) -> Next {
+        let hash = |url: &Url| self.hasher.hash_one(url.as_str());
+        let (read, empty) = (hash(read), if page.is_empty { self.empty + 1 } else { 0 });
+        self.seen.insert(read);
+        self.empty = empty;
+        let link = match page.next_link {
+            Ok(None) => return Next::End,
+            Ok(Some(link)) => link,
+            Err(wrong) => return Next::Lost(wrong.to_owned()),
+        };
+        match follow(endpoint, &link) {
+            Ok(url) if self.seen.contains(&hash(&url)) => {
+                Next::Lost(format!("{} leads back to a page that was read already", shown(&link)))
+            }
+            Ok(_) if empty >= MOST_EMPTY => {
+                Next::Lost("a thousand pages in a row hold nothing, and the last one links on".into())
+            }
+            Ok(url) => Next::Page(url),
+            Err(wrong) => Next::Lost(wrong),
+        }
     }
 }
 
 impl Client {
-    /// The body of the next page, `None` after the last one. After a failure the same page is asked for again.
+    /// The body of the next page, `None` after the last one. After a failure the same page is asked for again. What is
+    /// wrong with the link of a page is said after that page.
     pub async fn next_page(
         &self,
         listing: &mut Listing,
         source: &Arc<dyn TokenSource>,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(url) = &listing.next else { return Ok(None) };
-        let page = tokio::select! {
-            page = self.get(url, source) => page?,
+        let url = match &listing.next {
+            Next::Page(url) => url.clone(),
+            Next::End => return Ok(None),
+            Next::Lost(why) => {
+                return Err(distrusted(format!(
+                    "the list goes on, but the link to its next page cannot be followed: {why}; check base_url and \
+                     proxy"
+                )));
+            }
+        };
+        let (status, body) = tokio::select! {
+            page = self.get(&url, source) => page?,
             () = self.closed() => return Err(closed(true, "the client was closed during the call")),
         };
-        let distrusted = |why: &str| Failure::Transport(TransportFailure::protocol(why));
-        let Page { is_empty, next_link } = Page::read(&page).map_err(distrusted)?;
-        let next =
-            next_link.map(|link| follow(&self.options.endpoint, &link)).transpose().map_err(distrusted)?;
-        let hash = |url: &Url| listing.hasher.hash_one(url.as_str());
-        let (read, empty) = (hash(url), if is_empty { listing.empty + 1 } else { 0 });
-        if let Some(next) = &next {
-            let next = hash(next);
-            if next == read || listing.seen.contains(&next) {
-                return Err(distrusted("the link to the next page leads back to one that was read already"));
-            }
-            if empty >= MOST_EMPTY {
-                return Err(distrusted("a thousand pages in a row hold nothing, and the last one links on"));
-            }
-        }
-        listing.seen.insert(read);
-        (listing.next, listing.empty) = (next, empty);
-        Ok(Some(page))
+        let page = Page::read(&body).map_err(|wrong| {
+            distrusted(mistaken(status, &body, &format!("a page of a list (this one {wrong})")))
+        })?;
+        listing.next = listing.after(&self.options.endpoint, &url, page);
+        Ok(Some(body))
     }
 
-    async fn get(&self, url: &Url, source: &Arc<dyn TokenSource>) -> Result<Vec<u8>, Failure> {
+    async fn get(&self, url: &Url, source: &Arc<dyn TokenSource>) -> Result<(u16, Vec<u8>), Failure> {
         let mut history = History::default();
         loop {
             let (client_request_id, attempt, body) =
@@ -76,7 +107,9 @@ impl Client {
             history.forget_doubt();
             match (history.judge(&attempt, Company::None, self.options.limits, fastrand::f64()), attempt) {
                 (Step::Again { wait, .. }, _) => tokio::time::sleep(wait).await,
-                (Step::Settled(Status::Accepted), _) => return Ok(body),
+                (Step::Settled(Status::Accepted), Attempt::Answered(answer)) => {
+                    return Ok((answer.status, body));
+                }
                 (Step::Settled(_), Attempt::Answered(answer)) => {
                     return Err(Failure::Graph(Box::new(Refusal {
                         answer,
@@ -93,4 +126,8 @@ impl Client {
             }
         }
     }
+}
+
+fn distrusted(why: String) -> Failure {
+    Failure::Transport(TransportFailure::protocol(why))
 }

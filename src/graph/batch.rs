@@ -2,6 +2,7 @@
 //! (<https://learn.microsoft.com/graph/json-batching>).
 
 mod answer;
+mod body;
 mod headers;
 
 use serde::Serialize;

@@ -7,6 +7,8 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::json;
+
 /// Both alphabets of base64 with or without padding: azure-core decodes one form of it, Kiota the other.
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -32,7 +34,7 @@ pub fn schemes(header: &str) -> Vec<String> {
 
 fn decode(claims: &str) -> Option<String> {
     let standard = claims.trim().replace('-', "+").replace('_', "/");
-    let text = String::from_utf8(STANDARD.decode(standard).ok()?).ok()?;
+    let text = String::from_utf8(json::unmarked(&STANDARD.decode(standard).ok()?).to_owned()).ok()?;
     let value: serde_json::Value = serde_json::from_str(&text).ok()?;
     value.is_object().then_some(text)
 }

@@ -1,14 +1,20 @@
 //! JSON from outside, read in one pass: what is wanted is taken out, everything else is passed over and never kept. An
 //! answer of 8 MiB made of tiny values would take a hundred and more as a tree.
 
+use std::cell::Cell;
 use std::fmt::{self, Formatter};
+use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
+
+use hashbrown::HashSet;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 /// No key that is looked for is longer.
 const LONGEST_KEY: usize = 64;
+/// It is no part of the text behind it, and a reader may pass over it (<https://www.rfc-editor.org/rfc/rfc8259#section-8.1>).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What is to be made of one value, by its kind. What is not said is passed over and gives the default.
 ///
@@ -52,9 +58,14 @@ pub trait Reader<'de>: Sized {
     }
 }
 
+/// A body without the byte order mark that may stand in front of it.
+pub fn unmarked(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+}
+
 /// Read a whole body; `None` where it is not JSON.
 pub fn read<'de, R: Reader<'de>>(body: &'de [u8], reader: R) -> Option<R::Out> {
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut json = serde_json::Deserializer::from_slice(unmarked(body));
     let read = Read(reader).deserialize(&mut json).ok()?;
     json.end().ok()?;
     Some(read)
@@ -117,6 +128,121 @@ impl Reader<'_> for Scalar {
 
     fn number(self, number: Number) -> ScalarValue {
         ScalarValue::Number(number)
+    }
+}
+
+/// What a name of an object stands for. One that comes twice contradicts itself, and every reader takes another of the
+/// two (<https://www.rfc-editor.org/rfc/rfc8259#section-4>), so neither counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Once<T> {
+    /// It does not come.
+    #[default]
+    Absent,
+    /// It comes once.
+    Found(T),
+    /// It comes more than once.
+    Twice,
+}
+
+impl<T> Once<T> {
+    /// It comes, with this value.
+    pub fn put(&mut self, value: T) {
+        *self = if matches!(self, Self::Absent) { Self::Found(value) } else { Self::Twice };
+    }
+
+    /// Whether it comes more than once.
+    pub const fn is_twice(&self) -> bool {
+        matches!(self, Self::Twice)
+    }
+
+    /// The value, if it comes once.
+    pub fn found(self) -> Option<T> {
+        if let Self::Found(value) = self { Some(value) } else { None }
+    }
+}
+
+/// Passes over values, counts them, and sees whether a name comes twice in one object, however deep.
+pub struct Tally {
+    most: usize,
+    count: Cell<usize>,
+    has_doubled: Cell<bool>,
+    /// Keyed at random, so that nobody can make two names look alike.
+    hasher: RandomState,
+}
+
+impl Tally {
+    /// Beyond so many values, names are not looked at any more.
+    pub fn new(most: usize) -> Self {
+        Self { most, count: Cell::new(0), has_doubled: Cell::new(false), hasher: RandomState::new() }
+    }
+
+    /// Whether there were more values than that.
+    pub const fn is_over(&self) -> bool {
+        self.count.get() > self.most
+    }
+
+    /// Whether an object had two members of the same name.
+    pub const fn has_doubled(&self) -> bool {
+        self.has_doubled.get()
+    }
+
+    fn one(&self) {
+        self.count.set(self.count.get() + 1);
+    }
+}
+
+/// Whether a body has an object with two members of the same name.
+pub fn has_doubled(body: &[u8]) -> bool {
+    let tally = Tally::new(usize::MAX);
+    read(body, &tally).is_some() && tally.has_doubled()
+}
+
+impl<'de> Reader<'de> for &Tally {
+    type Out = ();
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        self.one();
+        let mut names = HashSet::new();
+        while let Some(name) = entries.next_key_seed(Read(Hashed(&self.hasher)))? {
+            if !self.is_over() && !names.insert(name) {
+                self.has_doubled.set(true);
+            }
+            entries.next_value_seed(Read(self))?;
+        }
+        Ok(())
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        self.one();
+        while entries.next_element_seed(Read(self))?.is_some() {}
+        Ok(())
+    }
+
+    fn text(self, _: &str) {
+        self.one();
+    }
+
+    fn number(self, _: Number) {
+        self.one();
+    }
+
+    fn boolean(self) {
+        self.one();
+    }
+
+    fn null(self) {
+        self.one();
+    }
+}
+
+/// The hash of a text.
+struct Hashed<'a>(&'a RandomState);
+
+impl Reader<'_> for Hashed<'_> {
+    type Out = u64;
+
+    fn text(self, text: &str) -> u64 {
+        self.0.hash_one(text)
     }
 }
 
@@ -202,6 +328,44 @@ mod tests {
             assert_eq!(serde_json::from_str::<serde_json::Value>(body).is_ok(), is_json, "{body}");
         }
         assert!(read(b"\"\xff\"", Skip).is_none());
+    }
+
+    #[test]
+    fn what_may_stand_around_a_text_is_passed_over() {
+        for (body, is_json) in [
+            ("\u{feff}{}", true),
+            ("\u{feff} \r\n\t{} \r\n\t", true),
+            // The mark comes once, first, and not alone.
+            ("\u{feff}\u{feff}{}", false),
+            (" \u{feff}{}", false),
+            ("{}\u{feff}", false),
+            ("\u{feff}", false),
+            // No white space of JSON.
+            ("\u{a0}{}", false),
+            ("\u{c}{}", false),
+            ("{}\0", false),
+        ] {
+            assert_eq!(read(body.as_bytes(), Skip).is_some(), is_json, "{body:?}");
+        }
+        let utf16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(read(&utf16, Skip).is_none(), "JSON between systems is UTF-8");
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_is_seen_at_any_depth() {
+        for (body, has_doubled) in [
+            (r#"{"a": 1, "b": {"a": 1}, "A": [{"a": 1}, {"a": 1}]}"#, false),
+            (r#"{"a": 1, "a": 1}"#, true),
+            (r#"{"a": 1, "\u0061": 2}"#, true),
+            (r#"[{"b": [{"c": {"": 1, "": 2}}]}]"#, true),
+        ] {
+            let tally = Tally::new(100);
+            read(body.as_bytes(), &tally).unwrap();
+            assert_eq!(tally.has_doubled(), has_doubled, "{body}");
+        }
+        let tally = Tally::new(2);
+        read(br#"[1, {"a": 1}]"#, &tally).unwrap();
+        assert!(tally.is_over());
     }
 
     #[test]

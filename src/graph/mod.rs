@@ -4,6 +4,7 @@ pub mod action;
 pub mod batch;
 pub mod challenge;
 pub mod cloud;
+pub mod content;
 pub mod endpoint;
 pub mod error;
 pub(crate) mod json;

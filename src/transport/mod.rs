@@ -1,5 +1,7 @@
 //! One HTTP exchange: TLS, proxy, timeouts and size caps. Redirects are never followed and nothing is retried here.
 
+mod barrier;
+mod correlation;
 mod departure;
 mod failure;
 mod no_proxy;
@@ -26,8 +28,9 @@ pub use departure::Departure;
 pub use failure::{FailureKind, TransportFailure};
 pub use proxy::without_user as proxy_without_user;
 
+use crate::graph::error::ErrorBody;
 use crate::log::{self, Level};
-use pool::Pool;
+use pool::{Lent, Pool};
 use sent::Sent;
 
 /// The largest answer that is read. A full batch answer is some tens of kilobytes.
@@ -83,8 +86,6 @@ pub struct Answer {
     pub near_limit: Option<f64>,
     /// `WWW-Authenticate`, as sent; several are one list.
     pub challenge: Option<String>,
-    /// `Content-Type`, as sent.
-    pub content_type: Option<String>,
     /// The body, whole.
     pub body: Vec<u8>,
 }
@@ -147,7 +148,8 @@ impl Transport {
         if !departure.leave() {
             return Err(TransportFailure::withdrawn());
         }
-        let request = self.pool.client().request(method.clone(), url.clone()).headers(headers);
+        let lent = self.pool.lend();
+        let request = lent.client.request(method.clone(), url.clone()).headers(headers);
         let request = match body {
             Some(body) => request.body(body),
             None => request,
@@ -156,7 +158,8 @@ impl Transport {
         let started = Instant::now();
         // What is timed is asked first, then the clock. Connecting has a shorter time of its own (`pool`), so when this
         // clock runs out, a connection stood and the request may have left, however late anybody came to look.
-        let mut result = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
+        let exchange = self.exchange(request, &lent, client_request_id);
+        let mut result = match tokio::time::timeout(self.timeout, exchange).await {
             Ok(result) => result,
             Err(_) => Err(self.late()),
         };
@@ -168,11 +171,36 @@ impl Transport {
         result
     }
 
-    async fn exchange(&self, request: RequestBuilder) -> Result<Answer, TransportFailure> {
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+        lent: &Lent,
+        ours: Uuid,
+    ) -> Result<Answer, TransportFailure> {
+        if lent.may_reuse {
+            barrier::pass().await;
+        }
         let response = request.send().await.map_err(|err| self.explain(err))?;
         self.has_answered.store(true, Ordering::Relaxed);
-        self.pool.answered(response.status());
-        self.read(response).await
+        self.pool.answered(&response);
+        let other = match correlation::other_in_headers(response.headers(), ours) {
+            Some(other) => other,
+            None => {
+                let answer = self.read(response).await?;
+                let is_error = answer.status >= 400;
+                let other = is_error.then(|| ErrorBody::from_slice(&answer.body));
+                match other.and_then(|error| correlation::other_in_error(&error, ours)) {
+                    Some(other) => other,
+                    None => return Ok(answer),
+                }
+            }
+        };
+        self.pool.distrust(lent);
+        Err(TransportFailure::protocol(format!(
+            "{} sent the answer to another request: its client-request-id is {other} and not {ours}, so the connection \
+             is not used again; check what stands in between, such as a proxy",
+            self.host
+        )))
     }
 
     async fn read(&self, mut response: Response) -> Result<Answer, TransportFailure> {
@@ -186,7 +214,6 @@ impl Transport {
             retry_after: text("retry-after"),
             near_limit: text("x-ms-throttle-limit-percentage").and_then(|share| share.trim().parse().ok()),
             challenge: list(response.headers(), "www-authenticate"),
-            content_type: text("content-type"),
             body: Vec::new(),
         };
         if let Some(coding) =

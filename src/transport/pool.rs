@@ -1,10 +1,10 @@
 //! The HTTP client, and a second one without kept connections for a service in trouble.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Proxy, StatusCode, Url};
+use reqwest::{Certificate, Client, Proxy, Response, StatusCode, Url, Version};
 
 use super::TransportOptions;
 use super::failure::chain;
@@ -28,12 +28,30 @@ const MAX_HEADERS: u32 = 64 * 1024;
 
 /// Connections that are kept, and a way around them.
 pub(super) struct Pool {
-    kept: Client,
+    kept: Mutex<Kept>,
     /// Opens a connection for each request. Made when it is first needed, from the same settings.
     fresh: OnceLock<Client>,
     settings: Settings,
     /// Whether the last answer was a 503.
     avoid_kept: AtomicBool,
+    /// Whether the last answer came by HTTP/1, which leaves a connection on which another answer may come unasked.
+    is_serial: AtomicBool,
+}
+
+/// A client that keeps its connections, and how many there were before it.
+#[derive(Clone)]
+struct Kept {
+    client: Client,
+    number: u64,
+}
+
+/// The client to send a request with.
+pub(super) struct Lent {
+    pub client: Client,
+    /// Which of those that keep their connections it is.
+    number: Option<u64>,
+    /// Whether it may have a connection of HTTP/1 that was used before.
+    pub may_reuse: bool,
 }
 
 /// What both clients are made of.
@@ -57,30 +75,60 @@ impl Pool {
             Way::Through { shown, .. } => Some(shown.clone()),
             Way::Direct | Way::System => None,
         };
-        let kept = settings.client(true).map_err(|err| format!("cannot set up TLS: {}", chain(&err)))?;
-        let avoid_kept = AtomicBool::new(false);
-        Ok((Self { kept, fresh: OnceLock::new(), settings, avoid_kept }, through))
+        let client = settings.client(true).map_err(|err| format!("cannot set up TLS: {}", chain(&err)))?;
+        let pool = Self {
+            kept: Mutex::new(Kept { client, number: 0 }),
+            fresh: OnceLock::new(),
+            settings,
+            avoid_kept: AtomicBool::new(false),
+            is_serial: AtomicBool::new(false),
+        };
+        Ok((pool, through))
     }
 
     /// The client to send the next request with.
-    pub fn client(&self) -> &Client {
-        if !self.avoid_kept.load(Ordering::Relaxed) {
-            return &self.kept;
+    pub fn lend(&self) -> Lent {
+        if self.avoid_kept.load(Ordering::Relaxed)
+            && let Some(fresh) = self.fresh()
+        {
+            return Lent { client: fresh.clone(), number: None, may_reuse: false };
         }
-        if let Some(fresh) = self.fresh.get() {
-            return fresh;
-        }
-        // What made the first one makes the second one too, as long as the system gives what it gave then.
-        match self.settings.client(false) {
-            Ok(fresh) => self.fresh.get_or_init(|| fresh),
-            Err(_) => &self.kept,
-        }
+        let Kept { client, number } = self.kept().clone();
+        Lent { client, number: Some(number), may_reuse: self.is_serial.load(Ordering::Relaxed) }
     }
 
     /// After a 503 a retry opens a new connection, which may lead to a healthier server
     /// (<https://learn.microsoft.com/graph/best-practices-concept>).
-    pub fn answered(&self, status: StatusCode) {
-        self.avoid_kept.store(status == StatusCode::SERVICE_UNAVAILABLE, Ordering::Relaxed);
+    pub fn answered(&self, response: &Response) {
+        self.avoid_kept.store(response.status() == StatusCode::SERVICE_UNAVAILABLE, Ordering::Relaxed);
+        self.is_serial.store(response.version() < Version::HTTP_2, Ordering::Relaxed);
+    }
+
+    /// An answer that came by this client was to another request, so its connections are not used again. They end once
+    /// those are answered that are under way on them.
+    pub fn distrust(&self, lent: &Lent) {
+        let mut kept = self.kept();
+        // Many may say so at once.
+        if lent.number == Some(kept.number)
+            && let Ok(client) = self.settings.client(true)
+        {
+            *kept = Kept { client, number: kept.number + 1 };
+        }
+    }
+
+    /// What made the first client makes this one too, as long as the system gives what it gave then.
+    fn fresh(&self) -> Option<&Client> {
+        if self.fresh.get().is_none()
+            && let Ok(client) = self.settings.client(false)
+        {
+            return Some(self.fresh.get_or_init(|| client));
+        }
+        self.fresh.get()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Nobody can panic while holding it.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use serde::de::{MapAccess, SeqAccess};
 
+use super::body::{Body, ReadBody};
 use super::headers::{FieldValue, Listed};
-use crate::graph::error::{ErrorBody, Level};
-use crate::graph::json::{self, Key, Read, Reader, Scalar, ScalarValue, Skip};
-use crate::graph::listing::{State, States};
+use crate::graph::content::Content;
+use crate::graph::error::ErrorBody;
+use crate::graph::json::{self, Key, Once, Read, Reader, Scalar, ScalarValue, Skip};
 use crate::text::sanitize_id;
 
 /// More answers than that are none to a batch of ours, even if it answers each part many times.
@@ -33,6 +34,8 @@ pub struct PartAnswer {
     pub error: ErrorBody,
     /// The state that the body of a success names; a reprocess has none.
     pub state: Option<String>,
+    /// What the body holds.
+    pub content: Content,
 }
 
 /// What a batch answer says about one part.
@@ -48,7 +51,9 @@ pub enum PartResult {
 
 /// A batch answer that can't be read at all: not JSON, or not of the documented shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the answer is no batch response: {0}")]
+#[error(
+    "the answer is no batch response: {0}; check base_url and proxy, and whether the network wants somebody to sign in first"
+)]
 pub struct Malformed(&'static str);
 
 /// What a batch answer says.
@@ -74,11 +79,12 @@ impl BatchAnswer {
 pub fn read(answer: &[u8], numbers: Range<usize>) -> Result<BatchAnswer, Malformed> {
     match json::read(answer, Answer { numbers: numbers.clone() }) {
         None => Err(Malformed("it is not JSON")),
-        Some(None) => Err(Malformed("it has no list of responses")),
-        Some(Some(list)) if list.count > MAX_RESPONSES => {
+        Some(Once::Twice) => Err(Malformed("it has two lists of responses")),
+        Some(Once::Absent | Once::Found(None)) => Err(Malformed("it has no list of responses")),
+        Some(Once::Found(Some(list))) if list.count > MAX_RESPONSES => {
             Err(Malformed("it has far more responses than a batch has parts"))
         }
-        Some(Some(mut list)) => {
+        Some(Once::Found(Some(mut list))) => {
             let parts =
                 numbers.map(|number| list.found.remove(&number).unwrap_or(PartResult::LeftOut)).collect();
             Ok(BatchAnswer { parts, has_stranger: list.has_stranger })
@@ -92,13 +98,13 @@ struct Answer {
 }
 
 impl<'de> Reader<'de> for Answer {
-    type Out = Option<List>;
+    type Out = Once<Option<List>>;
 
-    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<List>, A::Error> {
-        let mut list = None;
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Out, A::Error> {
+        let mut list = Once::default();
         while let Some(key) = entries.next_key_seed(Read(Key))? {
             match key.as_deref() {
-                Some("responses") => list = entries.next_value_seed(Read(Responses(&self.numbers)))?,
+                Some("responses") => list.put(entries.next_value_seed(Read(Responses(&self.numbers)))?),
                 _ => entries.next_value_seed(Read(Skip))?,
             }
         }
@@ -126,12 +132,20 @@ impl<'de> Reader<'de> for Responses<'_> {
                 return Ok(Some(list));
             };
             list.count += 1;
-            match response.filter(|(number, _)| self.0.contains(number)) {
-                Some((number, read)) => {
+            let Some(One { numbers, result }) = response.filter(|response| !response.numbers.is_empty())
+            else {
+                list.has_stranger = true;
+                continue;
+            };
+            for number in numbers {
+                if self.0.contains(&number) {
                     let first = list.found.entry(number);
-                    first.and_modify(|first| *first = reconcile(first, &read)).or_insert(read);
+                    first
+                        .and_modify(|first| *first = reconcile(first, &result))
+                        .or_insert_with(|| result.clone());
+                } else {
+                    list.has_stranger = true;
                 }
-                None => list.has_stranger = true,
             }
         }
         Skip.list(entries)?;
@@ -139,25 +153,40 @@ impl<'de> Reader<'de> for Responses<'_> {
     }
 }
 
-/// One answer: the number that is its id, and what it says; nothing without an id that could be ours.
+/// One answer: the number that is its id, and what it says.
+struct One {
+    /// None without an id that could be ours, and several where it has more than one.
+    numbers: Vec<usize>,
+    result: PartResult,
+}
+
 struct Response;
 
 impl<'de> Reader<'de> for Response {
-    type Out = Option<(usize, PartResult)>;
+    type Out = Option<One>;
 
     fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Out, A::Error> {
-        let (mut id, mut status) = (ScalarValue::Neither, ScalarValue::Neither);
-        let (mut headers, mut body) = (Headers::default(), Body::default());
+        let (mut numbers, mut ids) = (Vec::new(), 0);
+        let (mut status, mut headers, mut body) = (Once::default(), Once::default(), Once::default());
         while let Some(key) = entries.next_key_seed(Read(Key))? {
             match key.as_deref() {
-                Some("id") => id = entries.next_value_seed(Read(Scalar(LONGEST_ID)))?,
-                Some("status") => status = entries.next_value_seed(Read(Scalar(0)))?,
-                Some("headers") => headers = entries.next_value_seed(Read(ReadHeaders))?,
-                Some("body") => body = entries.next_value_seed(Read(ReadBody))?,
+                Some("id") => {
+                    ids += 1;
+                    numbers.extend(number(&entries.next_value_seed(Read(Scalar(LONGEST_ID)))?));
+                }
+                Some("status") => status.put(entries.next_value_seed(Read(Scalar(0)))?),
+                Some("headers") => headers.put(entries.next_value_seed(Read(ReadHeaders))?),
+                Some("body") => body.put(entries.next_value_seed(Read(ReadBody))?),
                 _ => entries.next_value_seed(Read(Skip))?,
             }
         }
-        Ok(number(&id).map(|number| (number, part(&status, headers, body))))
+        let result = if ids > 1 || status.is_twice() || headers.is_twice() || body.is_twice() {
+            PartResult::Unanswered("its part of the batch answer has two members of the same name")
+        } else {
+            let (status, headers) = (status.found().unwrap_or_default(), headers.found().unwrap_or_default());
+            part(&status, headers, body.found().unwrap_or_default())
+        };
+        Ok(Some(One { numbers, result }))
     }
 }
 
@@ -188,6 +217,7 @@ fn part(status: &ScalarValue, headers: Headers, body: Body) -> PartResult {
         challenge: headers.challenge.text(),
         error,
         state,
+        content: body.content,
     }))
 }
 
@@ -262,31 +292,6 @@ impl<'de> Reader<'de> for ReadHeaders {
             }
         }
         Ok(headers)
-    }
-}
-
-/// What the body of a part may say, whichever status it has; the status may come after it.
-#[derive(Default)]
-struct Body {
-    error: ErrorBody,
-    state: Option<String>,
-}
-
-struct ReadBody;
-
-impl<'de> Reader<'de> for ReadBody {
-    type Out = Body;
-
-    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Body, A::Error> {
-        let (mut error, mut states) = (ErrorBody::default(), States::default());
-        while let Some(key) = entries.next_key_seed(Read(Key))? {
-            match key.as_deref() {
-                Some("error") => error = entries.next_value_seed(Read(Level { depth: 0 }))?,
-                Some(key) if states.has(key) => states.take(key, entries.next_value_seed(Read(State))?),
-                _ => entries.next_value_seed(Read(Skip))?,
-            }
-        }
-        Ok(Body { error, state: states.name() })
     }
 }
 
@@ -442,12 +447,25 @@ mod tests {
     }
 
     #[test]
-    fn of_keys_that_come_twice_the_last_counts() {
-        let answer = br#"{"responses": [{"id": "1", "status": 500}],
-            "responses": [{"id": "2", "status": 400, "id": "1", "status": 202}]}"#;
-        let PartResult::Answered(part) = read(answer, 1).unwrap().parts.remove(0) else { panic!("answered") };
-        assert_eq!(part.status, 202);
+    fn names_that_come_twice_settle_nothing() {
+        assert!(read(br#"{"responses": [{"id": "1", "status": 202}], "responses": []}"#, 1).is_err());
         assert!(read(br#"{"responses": [], "responses": 5}"#, 1).is_err());
+        for part in [
+            r#"{"id": "1", "status": 202, "status": 404}"#,
+            r#"{"id": "1", "status": 404, "\u0073tatus": 202}"#,
+            r#"{"id": "1", "id": "2", "status": 202}"#,
+            r#"{"id": "9", "id": "1", "status": 202}"#,
+            r#"{"id": "1", "status": 202, "body": {}, "body": {"error": {}}}"#,
+            r#"{"id": "1", "status": 429, "headers": {"Retry-After": "1"}, "headers": {}}"#,
+        ] {
+            let answer = format!(r#"{{"responses": [{{"id": "3", "status": 202}}, {part}]}}"#);
+            let parts = read(answer.as_bytes(), 3).unwrap().parts;
+            assert!(matches!(&parts[0], PartResult::Unanswered(why) if why.contains("same name")), "{part}");
+            // It spoils no other part, unless it names that one, too.
+            assert!(matches!(&parts[2], PartResult::Answered(_)), "{part}");
+        }
+        let of_two = br#"{"responses": [{"id": "1", "id": "2", "status": 202}, {"id": "2", "status": 404}]}"#;
+        assert!(read(of_two, 2).unwrap().parts.iter().all(|part| matches!(part, PartResult::Unanswered(_))));
     }
 
     proptest::proptest! {
