@@ -60,8 +60,7 @@ def test_only_the_culprit_is_lost(faulty: FaultServer, kind: str) -> None:
     spoil(faulty, culprits, SPOILT[kind])
     held = hold(faulty, ids, max_wait=0.05, timeout=0.3 if kind == "too late" else 5)
     only_the_culprits_are_lost(held, set(culprits))
-    if "cut" not in kind:  # of a plain request, a body that is cut has nothing to be cut
-        assert {item for item, status in held.statuses.items() if status == "unknown"} == set(culprits)
+    assert {item for item, status in held.statuses.items() if status == "unknown"} == set(culprits)
     # As fast as a refused batch is taken apart: five of four and four of one, for each, and the culprit's own.
     assert held.record.request_count <= 60
 
@@ -119,9 +118,9 @@ def test_trouble_each_time_one_id_is_in_it(faulty: FaultServer, status: int, way
     ids = assignment_ids(60)
     faulty.set(marked=[ids[11]], marked_status=status)
     held = hold(faulty, ids, way=way, max_wait=0.05)
-    # By itself it is taken.
-    assert held.counts == {"accepted": 60}
-    assert max(held.sent(item) for item in ids) <= 7
+    assert held.counts == {"accepted": 59, "failed": 1}
+    assert (held.outcome(ids[11]).http_status, held.outcome(ids[11]).attempts) == (status, 9)
+    assert max(held.sent(item) for item in ids if item != ids[11]) <= 7
 
 
 SHAPES: dict[str, Any] = {
@@ -148,10 +147,11 @@ def test_another_shape_each_time_one_id_is_in_it(shape: str) -> None:
 
     with Foreign(lambda _: Answer(202), outer) as graph, Client("token", base_url=graph.url, max_wait=0.05) as client:
         report = client.reprocess_many(ids, progress=False)
-    # A plain request has no answer that could be spoilt in this way.
-    assert report.counts["accepted"] == 60
-    sent = Counter(item for request in graph.requests if request.path.endswith("$batch") for item in named(request))
-    assert max(sent[item] for item in ids) <= MOST_EXECUTED
+    assert [outcome.id for outcome in report.not_accepted] == [ids[5]]
+    assert report[5].status == "unknown"
+    sent = Counter(item for request in graph.requests for item in named(request))
+    assert max(sent[item] for item in ids if item != ids[5]) <= MOST_EXECUTED
+    assert sent[ids[5]] <= 9
 
 
 def test_all_others_are_left_out_each_time_one_id_is_in_it() -> None:
@@ -192,8 +192,6 @@ def test_states_of_all_but_the_culprit(way: str, version: str) -> None:
     culprits = {ids[3], ids[31]}
 
     def outer(request: Request) -> Answer:
-        if not request.path.endswith("$batch"):
-            return Answer(200, b'{"state": "\xff"}')  # only culprits ever stand alone
         responses = [
             {"id": part["id"], "status": 200, "body": {"state": "delivered", "assignmentState": "Delivered"}}
             for part in json.loads(request.body)["requests"]

@@ -22,7 +22,10 @@ pub struct Item {
     pub id: AssignmentId,
     pub index: u64,
     pub row: u32,
+    /// Whether it goes as a plain request.
     pub alone: bool,
+    /// Whether it goes in a request of its own.
+    pub isolated: bool,
     pub cohort: Option<Cohort>,
     /// How many requests had been answered well when it was set apart, or first in trouble.
     pub suspect_since: u64,
@@ -47,6 +50,7 @@ impl Item {
             index,
             row,
             alone: false,
+            isolated: false,
             cohort: None,
             suspect_since: 0,
             is_scout: false,

@@ -108,7 +108,7 @@ impl Queue {
     /// What could go next, `most` at a time.
     pub fn front(&self, most: usize) -> Option<Front> {
         if let Some(first) = self.ready.front().filter(|item| !is_plain(item)) {
-            let most = if first.alone { 1 } else { most };
+            let most = if first.alone || first.isolated { 1 } else { most };
             let count = self.ready.iter().take(most).take_while(|item| go_together(first, item)).count();
             let may_grow = count < most && count == self.ready() && first.cohort.is_none();
             return Some(Front { count, may_grow, since: first.since });
@@ -145,7 +145,7 @@ impl Queue {
 
 /// Whether it goes together with all others.
 fn is_plain(item: &Item) -> bool {
-    !item.alone && item.cohort.is_none()
+    !item.alone && !item.isolated && item.cohort.is_none()
 }
 
 fn go_together(first: &Item, other: &Item) -> bool {

@@ -100,19 +100,18 @@ impl State {
             (gate.in_trouble(), gate.is_down(), gate.answered())
         };
         let levels = if items.len() > FEW { 2 } else { 1 };
-        let company = match alone {
-            _ if was_down => Company::None,
-            // It has asked for all.
-            false if in_trouble && items.len() == 1 => Company::None,
+        let is_isolated = alone || items.iter().all(|item| item.isolated);
+        let company = match exchange.is_whole {
+            // It may have been the one item that asks for all.
+            _ if was_down || (in_trouble && items.len() == 1) => Company::None,
             // As long as nothing else was answered well meanwhile, it may not be the culprit.
-            true if items.iter().all(|item| item.suspect_since < answered) => Company::Isolated,
-            true => Company::None,
-            false if exchange.is_whole => Company::Whole { levels },
+            _ if is_isolated && items.iter().all(|item| item.suspect_since < answered) => Company::Isolated,
+            _ if is_isolated => Company::None,
+            true => Company::Whole { levels },
             false => Company::Parts { levels },
         };
-        // What is in trouble by itself says it of the service once.
-        let is_known = alone && items.iter().all(Item::is_in_trouble);
-        let says_nothing = is_known && (items.iter().all(|item| item.alone) || !was_down);
+        // What is in trouble by itself says it of the service once, unless it asks for all.
+        let says_nothing = is_isolated && !in_trouble && items.iter().all(Item::is_in_trouble);
         self.underway -= items.len();
         self.http_requests += exchange.requests;
         if exchange.has_stranger {
@@ -143,16 +142,17 @@ impl State {
             self.queue.reunite();
         }
         self.look_for_grounds(&judged, exchange.client_request_id, now + grace);
-        let (mut again, mut apart, mut apart_at) = (Vec::new(), Vec::new(), now);
+        let (mut again, mut apart, mut apart_at, mut is_refused) = (Vec::new(), Vec::new(), now, false);
         for (mut item, attempt, step) in judged {
             match step {
                 Step::Again { wait, apart: true, .. } => {
                     apart.push(item);
+                    is_refused |= matches!(attempt, Attempt::BatchRefused);
                     apart_at = apart_at.max(now + wait);
                 }
                 // The gate holds it back, together with everybody else; then it goes first.
                 Step::Again { everybody: true, .. } => again.push(item),
-                Step::Again { .. } if in_trouble && !item.alone => {
+                Step::Again { .. } if in_trouble && !item.alone && !item.isolated => {
                     item.cohort = None;
                     again.push(item);
                 }
@@ -166,6 +166,10 @@ impl State {
             }
         }
         self.queue.push_again(again);
+        if let [item] = apart.as_mut_slice() {
+            // A batch of one that is refused may go through as a plain request.
+            (item.alone, item.isolated) = (is_refused, true);
+        }
         self.set_apart(apart, apart_at, now);
         self.resolve_suspects(now);
     }
@@ -249,9 +253,6 @@ impl State {
     /// Batches as large as there are of them, and then each item by itself: with one culprit that takes no more
     /// requests than halving does, and nobody is executed more than three times for it, where halving takes six.
     fn set_apart(&mut self, mut items: Vec<Item>, at: Instant, now: Instant) {
-        if let [item] = items.as_mut_slice() {
-            item.alone = true;
-        }
         let size = if items.len() > FEW { items.len().isqrt() } else { 1 };
         for piece in items.chunks_mut(size) {
             let cohort = self.next_number();

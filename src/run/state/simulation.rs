@@ -167,11 +167,11 @@ fn runs(case: Case) -> Vec<Told> {
 #[test]
 fn one_part_that_spoils_its_batch_loses_only_itself() {
     for (culprits, spoilt, seconds, requests) in [
-        (200, Spoilt::Unreadable, 6.0, 30),
-        (10, Spoilt::Unreadable, 8.0, 220),
-        (5, Spoilt::Unreadable, 8.0, 300),
-        (4, Spoilt::Unreadable, 10.0, 420),
-        // By itself it is sent to the end of its retries.
+        (200, Spoilt::Unreadable, 8.0, 30),
+        (10, Spoilt::Unreadable, 15.0, 230),
+        (5, Spoilt::Unreadable, 20.0, 320),
+        (4, Spoilt::Unreadable, 25.0, 430),
+        // A connection that breaks may do so for anybody: by itself it is sent to the end of its retries.
         (200, Spoilt::Cut, 20.0, 35),
         (10, Spoilt::Cut, 30.0, 270),
         (10, Spoilt::Trouble, 60.0, 290),
