@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from entra_reprocess import AsyncClient, Client, Outcome, ProtocolError
+from entra_reprocess import AsyncClient, Client, Outcome, ProtocolError, Report, Status
 
 from .faults import assignment_ids
 from .foreign import Answer, Foreign, Request, error
@@ -105,7 +105,8 @@ def test_many_plain_posts_are_unknown_and_sent_again() -> None:
     def answer(item: str) -> Answer:
         return answered(*bodies[item]) if graph.ids.count(item) == 1 else Answer(202)
 
-    for retries, status in ((0, "unknown"), (1, "accepted")):
+    ends: list[tuple[int, Status]] = [(0, "unknown"), (1, "accepted")]
+    for retries, status in ends:
         with Foreign(answer) as graph, Client("token", base_url=graph.url, batch_size=1, max_retries=retries) as client:
             report = client.reprocess_many(ids, progress=False)
         assert report.counts[status] == len(ids)
@@ -153,12 +154,12 @@ def test_a_part_that_is_answered_with_a_body(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", EMPTY_PARTS)
 def test_a_part_that_is_answered_with_nothing(kind: str) -> None:
-    async def main(url: str) -> dict[str, int]:
+    async def main(url: str) -> Report:
         async with AsyncClient("token", base_url=url, max_retries=0) as client:
-            return (await client.reprocess_many(assignment_ids(3), progress=False)).counts
+            return await client.reprocess_many(assignment_ids(3), progress=False)
 
     with Foreign(lambda _: Answer(202), batch(EMPTY_PARTS[kind])) as graph:
-        assert asyncio.run(main(graph.url))["accepted"] == 3
+        assert asyncio.run(main(graph.url)).counts["accepted"] == 3
 
 
 @pytest.mark.parametrize("batch_size", [1, 20])

@@ -143,7 +143,8 @@ def test_states(around: str, version: Version, batch_size: int) -> None:
 
 @every_form
 def test_an_empty_success_of_a_plain_post(around: str) -> None:
-    for body in ({}, None):
+    bodies: list[Any] = [{}, None]
+    for body in bodies:
         answer = as_it_comes(body, around, TYPES[2])
         with Foreign(lambda _, answer=answer: answer) as graph:  # type: ignore[misc]  # mypy cannot infer it
             assert Client("token", base_url=graph.url, max_retries=0).reprocess(IDS[0]).ok

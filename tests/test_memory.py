@@ -104,7 +104,7 @@ HOSTILE: dict[str, tuple[int, int, str, str]] = {
         20,
         200,
         full('{"responses":[{"id":"1","status":200,"body":[', "[],", "0]}]}"),
-        "accepted",
+        "unknown",
     ),
     "something beside": (20, 200, full('{"responses":[],"x":[', '{"a":0},', "0]}"), "unknown"),
     "an error of empty lists": (1, 400, full('{"error":{"code":"x","z":[', "[],", "0]}}", MIB), "rejected"),

@@ -289,7 +289,8 @@ class Client:
         Raises:
             ValueError: An id that is no GUID, or an unknown state; nothing was sent.
             PermissionDeniedError: 403. A caller with catalog roles only has to name one access package.
-            ProtocolError: A page of another shape, or a link to another origin or version, which is not followed.
+            ProtocolError: A page of another shape. After the items of a page, that its link to the next one is no
+                absolute URL of the same origin and version, or leads back to a page that was read already.
             GraphError, TransportError, CredentialError: As for `reprocess`.
 
         Example:

@@ -10,7 +10,7 @@ use super::one::{closed, give_up};
 use super::{Client, Failure, Refusal};
 use crate::graph::content::mistaken;
 use crate::graph::endpoint::Endpoint;
-use crate::graph::listing::{Page, follow};
+use crate::graph::listing::{Page, follow, shown};
 use crate::outcome::Status;
 use crate::retry::{Attempt, History, Step};
 use crate::token::TokenSource;
@@ -58,7 +58,7 @@ impl Listing {
         };
         match follow(endpoint, &link) {
             Ok(url) if self.seen.contains(&hash(&url)) => {
-                Next::Lost("it leads back to a page that was read already".into())
+                Next::Lost(format!("{} leads back to a page that was read already", shown(&link)))
             }
             Ok(_) if empty >= MOST_EMPTY => {
                 Next::Lost("a thousand pages in a row hold nothing, and the last one links on".into())
@@ -87,18 +87,18 @@ impl Client {
                 )));
             }
         };
-        let body = tokio::select! {
-            body = self.get(&url, source) => body?,
+        let (status, body) = tokio::select! {
+            page = self.get(&url, source) => page?,
             () = self.closed() => return Err(closed(true, "the client was closed during the call")),
         };
         let page = Page::read(&body).map_err(|wrong| {
-            distrusted(mistaken(200, &body, &format!("a page of a list (this one {wrong})")))
+            distrusted(mistaken(status, &body, &format!("a page of a list (this one {wrong})")))
         })?;
         listing.next = listing.after(&self.options.endpoint, &url, page);
         Ok(Some(body))
     }
 
-    async fn get(&self, url: &Url, source: &Arc<dyn TokenSource>) -> Result<Vec<u8>, Failure> {
+    async fn get(&self, url: &Url, source: &Arc<dyn TokenSource>) -> Result<(u16, Vec<u8>), Failure> {
         let mut history = History::default();
         loop {
             let (client_request_id, attempt, body) =
@@ -107,7 +107,9 @@ impl Client {
             history.lost = None;
             match (history.judge(&attempt, self.options.limits, fastrand::f64()), attempt) {
                 (Step::Again { wait, .. }, _) => tokio::time::sleep(wait).await,
-                (Step::Settled(Status::Accepted), _) => return Ok(body),
+                (Step::Settled(Status::Accepted), Attempt::Answered(answer)) => {
+                    return Ok((answer.status, body));
+                }
                 (Step::Settled(_), Attempt::Answered(answer)) => {
                     return Err(Failure::Graph(Box::new(Refusal {
                         answer,

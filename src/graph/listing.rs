@@ -11,7 +11,7 @@ use super::cloud::ApiVersion;
 use super::endpoint::Endpoint;
 use super::json::{self, Key, Once, Read, Reader, Skip, Text};
 
-pub use page::{Page, follow};
+pub use page::{Page, follow, shown};
 
 /// A state is a word.
 const LONGEST_STATE: usize = 200;
