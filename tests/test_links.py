@@ -35,7 +35,7 @@ LINKS: dict[str, tuple[Link, str]] = {
     "a word": (lambda _, __: "next", '"next" is no absolute URL'),
     "an empty text": (lambda _, __: "", '"" is no absolute URL'),
     "a blank": (lambda _, __: " ", '" " is no absolute URL'),
-    "lines": (lambda _, __: "a\nb\x1b[31m", r'"a\u{a}b\u{1b}[31m" is no absolute URL'),
+    "lines": (lambda _, __: "a\nb\x1b[31m", r'"a\nb\x1b[31m" is no absolute URL'),
     "a script": (lambda _, __: "javascript:alert(1)", "leads to another origin"),
     "a long one": (lambda _, __: "x" * 5_000, "is no absolute URL"),
     "a number": (lambda _, __: 5, "is a number and no text"),
