@@ -313,10 +313,12 @@ class Graph:
         """The last byte went out, so the waits asked for hold, from the first byte on."""
         date = next((value for name, value in decision.reply.headers if name.lower() == "date"), "")
         said: dict[str, set[int]] = {}
-        for told in decision.told:
-            told.row.whole = whole
-            said.setdefault(told.assignment, set()).add(told.row.status)
         fault = decision.reply.fault
+        # Without a length nobody can see that the body of a refusal was cut.
+        unseen = fault.framing == "eof" and fault.cut_body is not None and fault.end != "reset"
+        for told in decision.told:
+            told.row.whole = whole or (unseen and decision.reply.status >= 400)
+            said.setdefault(told.assignment, set()).add(told.row.status)
         # A client that never got the answer, or that may not trust it, cannot know that it is to wait.
         if not whole or fault.pad_mib > MOST_MIB or fault.huge_header > MOST_HEADER:
             return
