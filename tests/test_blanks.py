@@ -127,7 +127,7 @@ EMPTY: dict[str, Any] = {
     "Decimal": Decimal("NaN"),
     "pandas NA": pd.NA,
     "pandas NaT": pd.NaT,
-    "numpy NaT": np.datetime64("NaT"),
+    "numpy NaT": np.datetime64("NaT", "s"),
     "masked": np.ma.masked,
     "no text": "",
     "blanks": "  \t",

@@ -291,7 +291,7 @@ mod tests {
             ("user:canary@evil.example", "\"evil.example\""),
             ("/beta/x?canary", "\"/beta/x?…\""),
             ("", "\"\""),
-            ("a\u{1b}[31m\nb", "\"a\\u{1b}[31m\\u{a}b\""),
+            ("a\u{1b}[31m\nb", "\"a\\x1b[31m\\nb\""),
         ] {
             assert_eq!(shown(link), text);
         }
