@@ -108,7 +108,13 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value: object = getattr(import_module(f".{_HOMES.get(name, '_errors')}", __name__), name)
+    try:
+        value: object = getattr(import_module(f".{_HOMES.get(name, '_errors')}", __name__), name)
+    except ImportError as error:
+        if "subinterpreters" in str(error):
+            # Python itself refuses where interpreters are isolated, and does not say what else to do.
+            error.add_note("Call entra_reprocess from a thread or from another process in place of a sub-interpreter.")
+        raise
     globals()[name] = value
     return value
 
