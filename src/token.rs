@@ -20,6 +20,7 @@ pub use claims::Claims;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A token as a source gives it.
+#[derive(Clone)]
 pub struct Token {
     /// The bearer token.
     pub secret: SecretString,

@@ -107,13 +107,10 @@ def test_a_credential_that_ends_the_program_is_only_one_that_raises() -> None:
 
 def test_a_thread_that_cannot_be_started_is_the_cause() -> None:
     code = """
-        import _thread
+        import threading
         from entra_reprocess import Client, CredentialError
 
-        def refuse(*_):
-            raise RuntimeError("can't start new thread")
-
-        _thread.start_new_thread = refuse
+        threading.stack_size(1 << 46)  # more than there are addresses
         try:
             Client(lambda: "t", base_url="http://127.0.0.1:9").reprocess("d82eb508-acc4-43cc-bcf1-7c1c4a2c073b")
         except CredentialError as error:
@@ -121,3 +118,23 @@ def test_a_thread_that_cannot_be_started_is_the_cause() -> None:
     """
     done = scripts.run(code)
     assert done.stdout == 'RuntimeError("can\'t start new thread")\n', done.stderr
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_exit_while_a_thread_still_waits_for_an_id(way: str) -> None:
+    """The deadline brought the report back; what reads the ids is left alone, and nobody waits for it at the end."""
+    code = """
+        import asyncio, sys, time
+        from entra_reprocess import AsyncClient, Client
+        def ids():
+            yield "d82eb508-acc4-43cc-bcf1-7c1c4a2c073b"
+            time.sleep(60)
+        make = Client if sys.argv[1] == "sync" else AsyncClient
+        called = make("token", base_url="http://127.0.0.1:9").reprocess_many(ids(), deadline=0.2)
+        report = called if sys.argv[1] == "sync" else asyncio.run(called)
+        print(len(report))
+    """
+    started = time.monotonic()
+    done = scripts.run(code, way)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert time.monotonic() - started < 10

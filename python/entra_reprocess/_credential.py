@@ -28,6 +28,8 @@ class Source(Protocol):
     """Whether `fetch` gives coroutines and does nothing else."""
     may_await: bool
     """Whether `fetch` may give coroutines: in an asynchronous client what a credential returns decides."""
+    is_fixed: bool
+    """Whether `fetch` always gives the same, so that it is asked once, without a thread."""
     renewable: bool
     takes_claims: bool
     """Whether it can ask for claims, as an answer to a challenge of the service."""
@@ -96,6 +98,7 @@ class _Fixed:
 
     is_async = False
     may_await = False
+    is_fixed = True
     renewable = False
     takes_claims = False
     patience: float | None = None
@@ -115,6 +118,7 @@ class _Fixed:
 class _Asked:
     """A callable, called for each token."""
 
+    is_fixed = False
     renewable = True
     takes_claims = False
     patience: float | None = None

@@ -15,7 +15,8 @@ use super::runtime::Visit;
 
 type Told = PyResult<Py<PyAny>>;
 
-/// `_thread.start_new_thread`, which does not wait for the thread, and `entra_reprocess._asking.ask`.
+/// `start_new_thread` of `entra_reprocess._threads`, which starts a thread of the system whatever libraries have made of
+/// Python's and does not wait for it, and `entra_reprocess._asking.ask`.
 static FUNCTIONS: PyOnceLock<(Py<PyAny>, Py<PyAny>)> = PyOnceLock::new();
 
 /// What `fetch(scope, claims)` gives. A thread that hangs is left alone; it ends with the process.
@@ -34,7 +35,7 @@ fn start(
     sender: oneshot::Sender<Told>,
 ) -> PyResult<()> {
     let (start, ask) = FUNCTIONS.get_or_try_init(py, || {
-        let start = py.import("_thread")?.getattr("start_new_thread")?;
+        let start = py.import("entra_reprocess._threads")?.getattr("start_new_thread")?;
         let ask = py.import("entra_reprocess._asking")?.getattr("ask")?;
         Ok::<_, PyErr>((start.unbind(), ask.unbind()))
     })?;

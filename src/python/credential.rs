@@ -23,11 +23,14 @@ pub struct PythonCredential {
     is_async: bool,
     /// Whether `fetch` may give coroutines.
     may_await: bool,
+    /// A token as it is, which needs nobody to be asked.
+    fixed: Option<Token>,
 }
 
 impl PythonCredential {
     /// Read it from a `Source` of `_credential`.
     pub fn new(source: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = source.py();
         let patience: Option<f64> = source.getattr("patience")?.extract()?;
         Ok(Self {
             fetch: source.getattr("fetch")?.unbind(),
@@ -37,6 +40,11 @@ impl PythonCredential {
                 .map_or(PATIENCE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(PATIENCE)),
             is_async: source.getattr("is_async")?.extract()?,
             may_await: source.getattr("may_await")?.extract()?,
+            fixed: if source.getattr("is_fixed")?.extract()? {
+                Some(read(&source.call_method1("fetch", ("", py.None()))?, false)?)
+            } else {
+                None
+            },
         })
     }
 }
@@ -83,6 +91,9 @@ impl TokenSource for PythonSource {
 
 impl PythonSource {
     async fn ask(&self, scope: &str, claims: Option<&str>) -> Result<Token, CredentialFailure> {
+        if let Some(token) = &self.credential.fixed {
+            return Ok(token.clone());
+        }
         let given = self.settled(scope, claims).await.map_err(raised)?;
         Python::attach(|py| read(given.bind(py), self.credential.renewable)).map_err(raised)
     }

@@ -159,7 +159,15 @@ pub fn wait<T: Send + 'static>(
 
 /// The event loop and context of the running coroutine.
 pub fn locals(py: Python<'_>) -> PyResult<TaskLocals> {
-    TaskLocals::with_running_loop(py)?.copy_context(py)
+    let running = TaskLocals::with_running_loop(py).map_err(|err| {
+        let told = PyRuntimeError::new_err(
+            "AsyncClient needs a running asyncio event loop, and there is none in this thread; trio and curio are not \
+             supported: use Client in a thread (trio.to_thread.run_sync), or anyio with the asyncio backend",
+        );
+        told.set_cause(py, Some(err));
+        told
+    })?;
+    running.copy_context(py)
 }
 
 /// The same for a call that logs: on the event loop, before whoever awaits it goes on.
