@@ -17,6 +17,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyList};
 use uuid::Uuid;
 
+use super::runtime;
+
 type Arrays = Box<dyn Iterator<Item = Result<ArrayRef, String>> + Send>;
 
 /// Iterates over lists of `str | None`, one for each chunk of the stream.
@@ -43,7 +45,8 @@ impl ArrowTexts {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).next();
+        // A lazy source may take its time for it; nobody else has to wait for that.
+        let next = runtime::detached(py, || self.0.lock().unwrap_or_else(PoisonError::into_inner).next());
         match next {
             None => Ok(None),
             Some(Err(message)) => Err(PyValueError::new_err(format!("the Arrow stream broke: {message}"))),

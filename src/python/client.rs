@@ -57,7 +57,7 @@ impl NativeClient {
 
     /// Reprocess one assignment and wait for it.
     fn reprocess<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let id = convert::assignment_id(id).map_err(|refused| errors::invalid_id(py, &refused))?;
+        let id = convert::single_id(id)?.map_err(|refused| errors::invalid_id(py, &refused))?;
         let (client, source) = (self.client()?, self.source(py)?);
         let log = NativeLog::new(py)?;
         let result = runtime::wait(py, &log, async move { client.reprocess(id, &source).await })?;
@@ -70,7 +70,7 @@ impl NativeClient {
 
     /// The same as an `asyncio.Future`.
     fn reprocess_async<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let id = convert::assignment_id(id).map_err(|refused| errors::invalid_id(py, &refused))?;
+        let id = convert::single_id(id)?.map_err(|refused| errors::invalid_id(py, &refused))?;
         let (client, source) = (self.client()?, self.source(py)?);
         runtime::logged_future(py, async move {
             let result = client.reprocess(id, &source).await;

@@ -7,32 +7,46 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDateTime, PyDict, PyString, PyType, PyTzInfo};
 use uuid::Uuid;
 
+use super::interruption::Interruption;
 use crate::assignment::{AssignmentId, InvalidId};
 use crate::outcome::{Counts, Outcome, Status};
 
-/// An id as given: a str in one of the accepted forms, or a `uuid.UUID`. Anything else is refused, never raised.
-pub fn assignment_id(value: &Bound<'_, PyAny>) -> Result<AssignmentId, InvalidId> {
+/// An id as given: a str in one of the accepted forms, or a `uuid.UUID`. Anything else is refused, never raised; what
+/// its own code raises to end the program goes into `interruption`.
+pub fn assignment_id(
+    value: &Bound<'_, PyAny>,
+    interruption: &mut Interruption,
+) -> Result<AssignmentId, InvalidId> {
     if let Ok(text) = value.cast::<PyString>() {
         // A lone surrogate has no UTF-8 form; its replacement is no id either.
         return AssignmentId::parse(&text.to_string_lossy());
     }
-    if let Some(id) = uuid(value) {
+    let py = value.py();
+    if let Some(id) = interruption.heed(py, uuid(value)).flatten() {
         return Ok(id);
     }
-    let shown =
-        value.repr().map_or_else(|_| "<no repr>".to_owned(), |repr| repr.to_string_lossy().into_owned());
+    let shown = interruption
+        .heed(py, value.repr())
+        .map_or_else(|| "<no repr>".to_owned(), |repr| repr.to_string_lossy().into_owned());
     let type_name = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
     Err(InvalidId::of_type(&shown, &type_name))
 }
 
-fn uuid(value: &Bound<'_, PyAny>) -> Option<AssignmentId> {
+/// The same for an id that stands by itself: what its own code raises to end the program is raised.
+pub fn single_id(value: &Bound<'_, PyAny>) -> PyResult<Result<AssignmentId, InvalidId>> {
+    let mut interruption = Interruption::default();
+    let id = assignment_id(value, &mut interruption);
+    interruption.raise().map(|()| id)
+}
+
+fn uuid(value: &Bound<'_, PyAny>) -> PyResult<Option<AssignmentId>> {
     static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let class = UUID.import(value.py(), "uuid", "UUID").ok()?;
-    if !value.is_instance(class).ok()? {
-        return None;
+    let class = UUID.import(value.py(), "uuid", "UUID")?;
+    if !value.is_instance(class)? {
+        return Ok(None);
     }
-    let bits: u128 = value.getattr("int").ok()?.extract().ok()?;
-    Some(Uuid::from_u128(bits).into())
+    let bits: u128 = value.getattr("int")?.extract()?;
+    Ok(Some(Uuid::from_u128(bits).into()))
 }
 
 /// An `entra_reprocess.Outcome`.

@@ -92,7 +92,7 @@ pub fn assignments_url(
 fn guid(name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Uuid>> {
     let Some(value) = value else { return Ok(None) };
     let id = value.getattr_opt("id")?.unwrap_or_else(|| value.clone());
-    convert::assignment_id(&id).map(|id| Some(id.as_uuid())).map_err(|refused| {
+    convert::single_id(&id)?.map(|id| Some(id.as_uuid())).map_err(|refused| {
         let reason = refused.reason.replacen("assignment id", name, 1);
         if id.cast::<pyo3::types::PyString>().is_ok() {
             PyValueError::new_err(reason)

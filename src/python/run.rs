@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList};
 
+use super::interruption::Interruption;
 use super::log::NativeLog;
 use super::report::NativeReport;
 use super::runtime::Visit;
@@ -17,6 +19,14 @@ use crate::log;
 use crate::run::{Job, News, Run};
 use crate::token::TokenSource;
 
+/// End a run that nobody has got, and let go of its journal.
+fn give_up(run: &Run) {
+    run.stop("the run was interrupted before it began", Duration::ZERO);
+    while !run.is_done() {
+        run.wait(News { outcomes: false, room: false }, Duration::from_secs(1));
+    }
+}
+
 /// A run under way.
 #[pyclass(frozen, module = "entra_reprocess._native")]
 pub struct NativeRun {
@@ -24,7 +34,12 @@ pub struct NativeRun {
     /// Not dropped in a forked child, where another thread may have held its lock for ever.
     run: ManuallyDrop<Arc<Run>>,
     log: NativeLog,
+    /// What was told when it had ended; told again where a Ctrl-C came before it was heard.
+    ending: PyOnceLock<Ending>,
 }
+
+/// The report, why it stopped against the caller's wish, and the exception behind that.
+type Ending = (Py<NativeReport>, Option<String>, Option<Py<PyAny>>);
 
 impl NativeRun {
     /// Start a run.
@@ -37,8 +52,11 @@ impl NativeRun {
         let (handle, log) = (runtime::handle(py)?, NativeLog::new(py)?);
         let sink = log.sink();
         // Reading a large journal takes its time.
-        let run = runtime::detached(py, || log::start(sink, || Run::start(&handle, client, source, job)));
-        run.map(|run| Self::of(run, log)).map_err(|failure| errors::journal(py, &failure))
+        let run = runtime::detached(py, || log::start(sink, || Run::start(&handle, client, source, job)))
+            .map_err(|failure| errors::journal(py, &failure))?;
+        // Python raises what was signalled meanwhile as soon as this returns, when nobody holds the run yet.
+        py.check_signals().inspect_err(|_| runtime::detached(py, || give_up(&run)))?;
+        Ok(Self::of(run, log))
     }
 
     /// The same as an `asyncio.Future`, so that the event loop goes on meanwhile.
@@ -64,7 +82,12 @@ impl NativeRun {
     }
 
     fn of(run: Run, log: NativeLog) -> Self {
-        Self { pid: std::process::id(), run: ManuallyDrop::new(Arc::new(run)), log }
+        Self {
+            pid: std::process::id(),
+            run: ManuallyDrop::new(Arc::new(run)),
+            log,
+            ending: PyOnceLock::new(),
+        }
     }
 
     fn run(&self) -> PyResult<&Arc<Run>> {
@@ -74,12 +97,15 @@ impl NativeRun {
 
 #[pymethods]
 impl NativeRun {
-    /// Give ids in.
+    /// Give ids in. They are taken out of the list, so that an exception in between finds each in one place only.
     fn push(&self, ids: &Bound<'_, PyList>) -> PyResult<()> {
         let _visit = Visit::new(ids.py());
-        let input: Vec<_> = ids.iter().map(|id| convert::assignment_id(&id)).collect();
+        let mut interruption = Interruption::default();
+        let input: Vec<_> = ids.iter().map(|id| convert::assignment_id(&id, &mut interruption)).collect();
         self.run()?.push(input);
-        Ok(())
+        ids.del_slice(0, ids.len())?;
+        // Those beside it must not be lost.
+        interruption.raise()
     }
 
     /// No more ids come.
@@ -91,6 +117,12 @@ impl NativeRun {
     /// How many more ids may be pushed now.
     fn room(&self) -> PyResult<usize> {
         Ok(self.run()?.room())
+    }
+
+    /// Go on with the ids of the journal; until then nothing of it is sent.
+    fn resume(&self) -> PyResult<()> {
+        self.run()?.resume();
+        Ok(())
     }
 
     /// How many places of the input are known.
@@ -160,14 +192,19 @@ impl NativeRun {
         Ok(())
     }
 
-    /// `(report, why it stopped against the caller's wish, the exception behind it)`; once, when the run has ended.
-    fn finish(&self, py: Python<'_>) -> PyResult<(NativeReport, Option<String>, Option<PyErr>)> {
+    /// `(report, why it stopped against the caller's wish, the exception behind it)`, when the run has ended.
+    fn finish(&self, py: Python<'_>) -> PyResult<Ending> {
         let _visit = Visit::new(py);
-        let finished = self.run()?.finish();
-        let why =
-            finished.stop.as_ref().filter(|cause| !cause.is_expected()).map(crate::run::StopCause::text);
-        let cause = finished.stop.as_ref().and_then(|cause| errors::stop_cause(py, cause));
-        Ok((NativeReport::of(finished), why, cause))
+        let run = self.run()?;
+        let (report, why, cause) = self.ending.get_or_try_init(py, || {
+            let finished = run.finish();
+            let why =
+                finished.stop.as_ref().filter(|cause| !cause.is_expected()).map(crate::run::StopCause::text);
+            let cause = finished.stop.as_ref().and_then(|cause| errors::stop_cause(py, cause));
+            let cause = cause.map(|cause| cause.into_value(py).into_any());
+            Ok::<_, PyErr>((Py::new(py, NativeReport::of(finished))?, why, cause))
+        })?;
+        Ok((report.clone_ref(py), why.clone(), cause.as_ref().map(|cause| cause.clone_ref(py))))
     }
 }
 

@@ -127,6 +127,11 @@ impl Book {
         !self.kept.is_empty() || self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
     }
 
+    /// How many outcomes of this run wait to be taken.
+    pub fn untaken(&self) -> usize {
+        self.outbox.as_ref().map_or(0, VecDeque::len)
+    }
+
     /// Take the outcomes that wait.
     pub fn take(&mut self) -> Vec<Outcome> {
         let handful: Vec<u32> = self.kept.drain(..self.kept.len().min(HANDFUL)).collect();

@@ -112,7 +112,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Start a run on this runtime; it waits for ids, unless a journal has them all.
+    /// Start a run on this runtime. It sends nothing before it is given ids, or is told to go on with its journal's.
     pub fn start(
         runtime: &Handle,
         client: SharedClient,
@@ -154,11 +154,7 @@ impl Run {
                 let link = Link::new(journal.path(), journal.tenant(), past, setup.is_sized, window);
                 let book = Book::resumed(earlier.columns, earlier.kept, hand_out);
                 let inbox = link.inbox();
-                let mut state = State::new(plan, gate, book, Some(link), started);
-                if setup.resume {
-                    state.resume();
-                }
-                (state, Some((journal, inbox)))
+                (State::new(plan, gate, book, Some(link), started), Some((journal, inbox)))
             }
         };
         let shared = Arc::new(Shared {
@@ -183,6 +179,13 @@ impl Run {
     pub fn push(&self, input: impl IntoIterator<Item = Result<AssignmentId, InvalidId>>) {
         self.shared.state().push(input, Instant::now());
         self.shared.pushed.notify_one();
+    }
+
+    /// Go on with the ids that the journal has; none are given.
+    pub fn resume(&self) {
+        self.shared.state().resume();
+        self.shared.pushed.notify_one();
+        self.shared.wake();
     }
 
     /// No more ids come.
@@ -228,7 +231,12 @@ impl Run {
 
     /// Take the outcomes that wait.
     pub fn take(&self) -> Vec<Outcome> {
-        self.shared.state().book_mut().take()
+        let outcomes = self.shared.state().book_mut().take();
+        if !outcomes.is_empty() {
+            // There is room for more ids now.
+            self.shared.wake();
+        }
+        outcomes
     }
 
     /// How far it has come.

@@ -150,9 +150,9 @@ impl State {
 
     // ---- intake
 
-    /// How many places of the input are known.
-    pub const fn places(&self) -> u64 {
-        self.next_index
+    /// How many places of the input are known, those of a journal included.
+    pub fn places(&self) -> u64 {
+        self.book.columns().map_or(self.next_index, |columns| columns.places().len() as u64)
     }
 
     /// How many ids are taken in ahead of the sending: enough to keep it busy, few enough to stay small.
@@ -160,9 +160,9 @@ impl State {
         (4 * self.plan.concurrency * self.plan.batch_size).max(1_000)
     }
 
-    /// How many more ids may be pushed now.
+    /// How many more ids may be pushed now. Outcomes that nobody has taken count, too: memory stays flat.
     pub fn room(&self) -> usize {
-        let waiting = self.queue.len() + self.underway + self.backlog();
+        let waiting = self.queue.len() + self.underway + self.backlog() + self.book.untaken();
         self.capacity().saturating_sub(waiting).max(self.room_ahead())
     }
 
