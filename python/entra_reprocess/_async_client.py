@@ -98,6 +98,31 @@ class AsyncClient:
         self._source = source_of(credential, for_async=True)
         self._native = _native.NativeClient(options, self._source)
         self._carried = carried_credential(credential), carried_options(options, self._native)
+        self._last_report: Report | None = None
+
+    @property
+    def last_report(self) -> Report | None:
+        """The report of the last run that ended on this client: see `Client.last_report`.
+
+        Example:
+            >>> import asyncio
+            >>> from entra_reprocess import AsyncClient
+            >>> from entra_reprocess.emulator import Emulator
+            >>> async def main(graph):
+            ...     client = AsyncClient(graph.credential, base_url=graph.url)
+            ...     try:
+            ...         async with asyncio.timeout(0.5):
+            ...             await client.reprocess_many(graph.ids)
+            ...     except TimeoutError:
+            ...         return client.last_report
+            >>> with Emulator(assignments=100, latency=20.0) as graph:
+            ...     len(asyncio.run(main(graph)))
+            100
+        """
+        return self._last_report
+
+    def _keep(self, report: Report) -> None:
+        self._last_report = report
 
     async def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
         """Reprocess one assignment: see `Client.reprocess`."""
@@ -116,7 +141,8 @@ class AsyncClient:
         """Reprocess many assignments: see `Client.reprocess_many`. `ids` may be an asynchronous iterable.
 
         Raises:
-            asyncio.CancelledError: The task was cancelled; the journal has, and `on_outcome` was told, what was known.
+            asyncio.CancelledError: The task was cancelled. `last_report` has every outcome, and a note names it; the
+                journal has, and `on_outcome` was told, what was known.
         """
         # Imported here and below: asyncio takes longer than all the rest of the package.
         from . import _drive_async
@@ -125,7 +151,13 @@ class AsyncClient:
         setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
         limit = seconds_of(deadline)
         return await _drive_async.collect(
-            lambda: self._native.run_async(True, on_outcome is not None, limit, setup), ids, progress, on_outcome, setup
+            lambda: self._native.run_async(True, on_outcome is not None, limit, setup),
+            ids,
+            progress,
+            on_outcome,
+            setup,
+            deadline=limit,
+            keep=self._keep,
         )
 
     async def resume(
@@ -148,6 +180,8 @@ class AsyncClient:
             progress,
             on_outcome,
             setup,
+            deadline=limit,
+            keep=self._keep,
         )
 
     def iter_reprocess(
@@ -155,14 +189,17 @@ class AsyncClient:
     ) -> AsyncIterator[Outcome]:
         """Reprocess many assignments, with `async for`: see `Client.iter_reprocess`.
 
-        `deadline` counts from the first outcome that is asked for.
+        `deadline` counts from the first outcome that is asked for. No report is kept: where the task is cancelled, a
+        note on the CancelledError has the counts.
         """
         from . import _drive_async
 
         refuse_lookalikes(ids)
         setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
         limit = seconds_of(deadline)
-        return _drive_async.stream(lambda: self._native.run_async(setup is not None, True, limit, setup), ids, setup)
+        return _drive_async.stream(
+            lambda: self._native.run_async(setup is not None, True, limit, setup), ids, setup, deadline=limit
+        )
 
     def assignments(
         self,

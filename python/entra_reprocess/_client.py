@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._credential import Credential
     from ._feed import Deadline, OnOutcome
     from ._ids import Ids
-    from ._journal import Path, Retry
+    from ._journal import Path, Retry, Setup
     from ._listed import AccessPackage, Assignment
     from ._options import ApiVersion, Cloud
     from ._outcome import Outcome
@@ -108,6 +108,27 @@ class Client:
         self._source = source_of(credential, for_async=False)
         self._native = _native.NativeClient(options, self._source)
         self._carried = carried_credential(credential), carried_options(options, self._native)
+        self._last_report: Report | None = None
+
+    @property
+    def last_report(self) -> Report | None:
+        """The report of the last run that ended on this client, however it ended; None before the first.
+
+        It is there also where an exception has none, such as a CancelledError. Only `reprocess_many` and `resume` have
+        reports. It is of whichever run ended last, in any thread or task; a pickle of the client does not carry it.
+
+        Example:
+            >>> from entra_reprocess import Client
+            >>> from entra_reprocess.emulator import Emulator
+            >>> with Emulator(assignments=20) as graph, Client(graph.credential, base_url=graph.url) as client:
+            ...     report = client.reprocess_many(graph.ids)
+            ...     client.last_report is report
+            True
+        """
+        return self._last_report
+
+    def _keep(self, report: Report) -> None:
+        self._last_report = report
 
     def reprocess(self, assignment_id: str | UUID, /) -> Outcome:
         """Reprocess one assignment.
@@ -152,7 +173,10 @@ class Client:
                 or a callable `(done, total, counts)`, called at most 20 times a second.
             on_outcome: Called once for each different id, in this thread; those of earlier runs included.
             deadline: Seconds or a timedelta from now, after which the report comes back, whatever is left. The last
-                request leaves early enough to be answered by then; what is not sent is "not_attempted".
+                request leaves early enough to be answered by then; what is not sent is "not_attempted". With one, ids
+                that are not all there yet, such as those of a generator, are read in a thread of their own (with the
+                caller's context variables), and one that is waited for at the end is dropped. A callback is not cut off
+                in the middle of a call; half a second later `on_outcome` is called no more.
 
         Returns:
             One outcome for each place of the input, in its order, those of earlier runs included.
@@ -167,11 +191,13 @@ class Client:
                 callback; or, before anything was accepted, 50 ids in a row that were forbidden (403) or were told to
                 wait longer than `max_wait`, or a hundred that were all rejected (400).
             RunInterrupted: Ctrl-C; its `report` likewise. An exception that a signal handler raises is passed on, with
-                a note.
+                a note; `last_report` has its report.
+            ImportError: `progress` is True and tqdm is not installed. Nothing was sent.
 
         Warns:
-            RuntimeWarning: Graph takes no batches of this action, so each id goes in a request of its own; or a
-                batch answer held an answer that nobody had asked for.
+            RuntimeWarning: Graph takes no batches of this action, so each id goes in a request of its own; a batch
+                answer held an answer that nobody had asked for; the progress bar cannot be drawn; or `on_outcome` is
+                too slow for the deadline.
 
         Example:
             >>> from tempfile import TemporaryDirectory
@@ -187,10 +213,7 @@ class Client:
         See https://learn.microsoft.com/graph/json-batching
         """
         setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
-        limit = seconds_of(deadline)
-        return _drive.collect(
-            lambda: self._native.run(True, on_outcome is not None, limit, setup), ids, progress, on_outcome, setup
-        )
+        return self._collect(ids, progress, on_outcome, deadline, setup)
 
     def resume(
         self,
@@ -235,10 +258,15 @@ class Client:
             >>> first.counts["accepted"] < 100, whole.counts["accepted"]
             (True, 100)
         """
-        setup = setup_of(journal, retry, resume=True)
+        return self._collect(None, progress, on_outcome, deadline, setup_of(journal, retry, resume=True))
+
+    def _collect(
+        self, ids: Ids | None, progress: Progress, on_outcome: OnOutcome | None, deadline: Deadline, setup: Setup | None
+    ) -> Report:
         limit = seconds_of(deadline)
+        run = (True, on_outcome is not None, limit, setup)
         return _drive.collect(
-            lambda: self._native.run(True, on_outcome is not None, limit, setup), None, progress, on_outcome, setup
+            lambda: self._native.run(*run), ids, progress, on_outcome, setup, deadline=limit, keep=self._keep
         )
 
     def iter_reprocess(
@@ -261,11 +289,14 @@ class Client:
         Raises:
             TypeError, ValueError, JournalError: As for `reprocess_many`.
             RunStoppedError: The whole run stopped, as for `reprocess_many`; every outcome was given before.
-            RunInterrupted: Ctrl-C while waiting for an outcome.
+            RunInterrupted: Ctrl-C while waiting for an outcome. No report is kept; its text has the counts. With a
+                journal, `Report.from_journal` has it.
         """
         setup = setup_of(journal, retry, is_sized=length_of(ids) is not None)
         limit = seconds_of(deadline)
-        return _drive.stream(lambda: self._native.run(setup is not None, True, limit, setup), ids, setup)
+        return _drive.stream(
+            lambda: self._native.run(setup is not None, True, limit, setup), ids, setup, deadline=limit
+        )
 
     def assignments(
         self,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
+from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import _native
 from ._errors import JournalError, RunInterrupted, RunStoppedError
 from ._journal import hint
+from ._reader import Reader, is_at_hand, is_bound_to_thread
 from ._report import Report
+from ._teller import LATE
+from ._warning import warn
 
 if TYPE_CHECKING:
     from ._journal import Setup
@@ -23,15 +26,15 @@ if TYPE_CHECKING:
     """Called once for each different id, in the thread of the caller, also where the run ends early."""
     Deadline = float | timedelta | None
     """Seconds, or a timedelta, from the call."""
+    Keep = Callable[[Report], None] | None
+    """Takes the report of a run, however it ended."""
 
 GRACE = 2.0
 """Seconds that requests under way may still take once the sending has ended."""
 TICK = 0.1
 """Seconds between looks at Ctrl-C and at the progress."""
 _SLOW_INPUT = 0.05
-"""Seconds after which a slow source of ids has to hand over what it has given so far."""
-_GLANCE = 64
-"""Ids between two looks at the clock."""
+"""Seconds after which a slow source of ids is left for a look at what else there is to do."""
 
 
 def seconds_of(deadline: Deadline) -> float | None:
@@ -62,91 +65,93 @@ class Warner:
         texts = self._run.warnings()
         new, self._told = texts[self._told :], len(texts)
         for text in new:
-            # Level 2 and more would name a file of ours, too; the caller's own line is not known to a generator.
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
-
-
-class Teller:
-    """Hands outcomes to `on_outcome`, each once; a callback that has raised is not called again."""
-
-    def __init__(self, run: _native.NativeRun, on_outcome: OnOutcome | None) -> None:
-        self._run = run
-        self._on_outcome = on_outcome
-
-    def tell(self, outcomes: list[Outcome]) -> None:
-        """Tell it of these."""
-        callback, self._on_outcome = self._on_outcome, None
-        if callback is not None:
-            for outcome in outcomes:
-                callback(outcome)
-            self._on_outcome = callback
-
-    def tell_rest(self, push_more: Callable[[], bool]) -> None:
-        """After the end: take in what a list still holds, and tell of it, and of what was answered last."""
-        self._tell_taken()
-        while push_more():
-            self._tell_taken()
-
-    def _tell_taken(self) -> None:
-        # Those of earlier runs come a handful at a time.
-        while outcomes := self._run.take():
-            self.tell(outcomes)
-
-    def tell_rest_after(self, error: BaseException, push_more: Callable[[], bool]) -> None:
-        """The same where the run was ended by this exception, which counts for more than one of the callback."""
-        if not isinstance(error, Exception):
-            # Ctrl-C and the like are in a hurry; the report has what is left of the list.
-            push_more = _nothing
-        try:
-            self.tell_rest(push_more)
-        except Exception as later:
-            error.add_note(f"on_outcome raised as well: {later!r}")
-
-
-def _nothing() -> bool:
-    return False
+            warn(text)
 
 
 class Feed:
-    """The input of a run: an iterator that is read only as far ahead as the run has room."""
+    """The input of a run: an iterator that is read only as far ahead as the run has room.
 
-    def __init__(self, run: _native.NativeRun, ids: Iterator[object] | None, *, sized: bool) -> None:
-        self._run = run
+    Args:
+        ids: The iterator; None where a journal has all ids.
+        source: What it was made of.
+        sized: Whether that says how many there are.
+        has_deadline: Whether reading must not hold up the end.
+    """
+
+    def __init__(self, ids: Iterator[object] | None, source: Any, *, sized: bool, has_deadline: bool) -> None:
         self._ids = iter(()) if ids is None else ids
         self._sized = sized
-        # Without ids, a journal has them all.
+        self._at_hand = ids is None or is_at_hand(source)
+        self._apart = has_deadline and not self._at_hand and not is_bound_to_thread(source)
+        self._resumes = ids is None
+        self._pending: list[object] = []
+        """Read, and not given to the run yet."""
+        self._reader: Reader | None = None
+        self._rest_ends = 0.0
+        self._run: _native.NativeRun | None = None
         self.exhausted = ids is None
         self.blamed: BaseException | None = None
         """The exception that the caller's own code has raised: the ids, or a callback."""
 
+    def begin(self, run: _native.NativeRun) -> None:
+        """Give this run what there is; until then it sends nothing."""
+        self._run = run
+        if self._resumes:
+            run.resume()
+        elif self._apart:
+            self._reader = Reader(run, self._ids, sized=self._sized)
+
+    @property
+    def wants_room(self) -> bool:
+        """Whether `push` has something to do once there is room."""
+        return not self.exhausted and self._reader is None
+
     def push(self) -> None:
-        """Read as many ids as there is room for, or as come in a short time."""
-        deadline = monotonic() + _SLOW_INPUT
-        chunk: list[object] = []
-        room = self._run.room()
+        """Read as many ids as there is room for, or as come in a short time; raise what reading them has raised."""
+        run = self._run
+        if run is None or self.exhausted:
+            return
+        if self._reader is not None:
+            self.exhausted = self._reader.exhausted
+            if self._reader.error is not None:
+                self._fail(self._reader.error)
+                raise self._reader.error
+        elif room := run.room():
+            self._read(run, room)
+
+    def _read(self, run: _native.NativeRun, room: int) -> None:
         try:
-            while len(chunk) < room and monotonic() < deadline:
-                wanted = min(_GLANCE, room - len(chunk))
-                before = len(chunk)
-                for item in islice(self._ids, wanted):
-                    chunk.append(item)
-                    # A generator may take its time for each id; those that are there must not wait for it.
-                    if monotonic() > deadline:
-                        break
-                else:
-                    if len(chunk) - before < wanted:
-                        self.exhausted = True
-                        break
+            if self._at_hand:
+                self._pending.extend(islice(self._ids, room))
+                self.exhausted = len(self._pending) < room
+            else:
+                self.exhausted = self._read_slowly(run, room)
         except BaseException as error:
-            # What it gave before it raised counts all the same.
-            self.exhausted = True
-            self._run.push(chunk)
-            if not self._sized:
-                self.blamed = error
+            self._fail(error)
             raise
-        self._run.push(chunk)
+        finally:
+            # What it gave before it raised counts all the same.
+            run.push(self._pending)
         if self.exhausted:
-            self._run.close_input()
+            run.close_input()
+
+    def _read_slowly(self, run: _native.NativeRun, room: int) -> bool:
+        """Read what may take its time for each id, so that none waits for the next; whether that was all."""
+        deadline = monotonic() + _SLOW_INPUT
+        for _ in range(room):
+            self._pending.extend(islice(self._ids, 1))
+            if not self._pending:
+                return True
+            run.push(self._pending)
+            if monotonic() > deadline:
+                break
+        return False
+
+    def _fail(self, error: BaseException) -> None:
+        # What a list still holds is taken in once the run has ended, and what was raised was not of the list.
+        if not self._at_hand:
+            self.exhausted = True
+            self.blamed = error
 
     @contextmanager
     def blaming(self, has_callback: bool) -> Iterator[None]:
@@ -160,19 +165,47 @@ class Feed:
     def push_more(self) -> bool:
         """After the end: take in some of the ids that a list still holds, so that each gets its outcome.
 
-        A generator is left alone; it may be endless.
+        A generator is left alone; it may be endless. So is what says how many it has and takes too long to give them.
         """
+        run = self._run
+        if run is None:
+            return False
+        if self._pending:
+            run.push(self._pending)
+            return True
         if not self._sized or self.exhausted:
             return False
-        chunk = list(islice(self._ids, 10_000))
-        self.exhausted = not chunk
-        self._run.push(chunk)
-        return bool(chunk)
+        if self._at_hand:
+            self._pending.extend(islice(self._ids, 10_000))
+            self.exhausted = not self._pending
+            run.push(self._pending)
+            return not self.exhausted
+        now = monotonic()
+        self._rest_ends = self._rest_ends or now + LATE
+        if now >= self._rest_ends:
+            return False
+        if self._reader is not None:
+            self.exhausted = not self._reader.wait(_SLOW_INPUT)
+        else:
+            self.exhausted = self._read_slowly(run, 10_000)
+        return True
 
-    def push_rest(self) -> None:
-        """After the end: take in all of them."""
-        while self.push_more():
-            pass
+    def close(self) -> None:
+        """Take in nothing more, also where a thread still waits for an id."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def push_rest(self, run: _native.NativeRun) -> None:
+        """After the end: take in all of them, whatever is raised meanwhile, and nothing afterwards."""
+        self._run = run
+        while True:
+            try:
+                while self.push_more():
+                    pass
+                self.close()
+                return
+            except BaseException:  # noqa: S112 - the run has ended on an exception already, which counts for more
+                continue
 
 
 class Ending(NamedTuple):
@@ -183,27 +216,68 @@ class Ending(NamedTuple):
     cause: BaseException | None
 
 
-def ending_of(run: _native.NativeRun, journal: Setup | None, *, has_report: bool = True) -> Ending:
-    """The ending of a run that is done; may be called once.
+def ending_of(run: _native.NativeRun, keep: Keep) -> Ending:
+    """The ending of a run that is done; may be asked for again where an exception came in between.
 
     Raises:
-        RunInterrupted: Ctrl-C while the last lines were logged; other interruptions likewise.
+        KeyboardInterrupt: Ctrl-C while the last lines were logged; other interruptions likewise.
     """
-    interruption = None
-    try:
-        run.log()
-    except BaseException as error:
-        # Of what handlers raise only this comes here; the report must not be lost for it.
-        interruption = error
+    run.log()
     native, why, cause = run.finish()
     report = Report(native)
-    if interruption is not None:
-        _raise(interruption, report if has_report else None, is_own=False, journal=journal)
+    if keep is not None:
+        keep(report)
     return Ending(report, why, cause)
 
 
-def raise_interrupted(error: BaseException, report: Report | None, *, is_own: bool, journal: Setup | None) -> NoReturn:
+def ending_after(error: BaseException, run: _native.NativeRun, keep: Keep) -> tuple[Ending, BaseException]:
+    """The same after `error`; with what counts from then on, if there is another interruption meanwhile."""
+    while True:
+        try:
+            return ending_of(run, keep), error
+        except BaseException as later:
+            # Of what log handlers raise only this comes here; the report must not be lost for it.
+            error = later
+
+
+def end(run: _native.NativeRun, why: str, grace: float = GRACE, limit: float = inf) -> BaseException | None:
+    """End the sending at once and wait, not on an event loop, for what is under way.
+
+    Gives the Ctrl-C that came meanwhile, if one did; it ends what is under way, too. `limit`: how long to wait at most.
+    """
+    later = None
+    until = monotonic() + limit
+    while True:
+        try:
+            run.stop(why, grace)
+            while not run.is_done() and monotonic() < until:
+                run.wait(False, False, TICK)
+            return later
+        except BaseException as error:
+            later, grace, why = error, 0.0, "the run was cut off"
+
+
+def is_lost(run: _native.NativeRun) -> bool:
+    """Whether it belongs to the process that was forked, and cannot be ended here."""
+    try:
+        run.is_done()
+    except RuntimeError:
+        return True
+    return False
+
+
+def tally(run: _native.NativeRun) -> str:
+    """How the ids have ended so far, for a run that keeps no report."""
+    counts = ", ".join(f"{number:,} {status}" for status, number in run.progress()[1].items() if number)
+    return f": {counts or 'nothing was answered'}"
+
+
+def raise_interrupted(
+    error: BaseException, report: Report | None, *, is_own: bool, journal: Setup | None, so_far: str = ""
+) -> NoReturn:
     """Raise what an interruption by `error` looks like from outside; `is_own` for one of the ids or a callback.
+
+    `so_far` is what is known of a run that has no report.
 
     Raises:
         RunInterrupted: For Ctrl-C.
@@ -211,20 +285,23 @@ def raise_interrupted(error: BaseException, report: Report | None, *, is_own: bo
         BaseException: `error` itself, with a note, where a signal handler of the application has raised it.
     """
     try:
-        _native.warn(f"the run stopped on {type(error).__name__}{_known(report)}")
+        _native.warn(f"the run stopped on {type(error).__name__}{_known(report) or so_far}")
     except BaseException as interruption:
         # It came while the line was logged, and is not to cost the report either.
-        _raise(interruption, report, is_own=False, journal=journal)
-    _raise(error, report, is_own=is_own, journal=journal)
+        _raise(interruption, report, is_own=False, journal=journal, so_far=so_far)
+    _raise(error, report, is_own=is_own, journal=journal, so_far=so_far)
 
 
-def _raise(error: BaseException, report: Report | None, *, is_own: bool, journal: Setup | None) -> NoReturn:
-    known = f"{_known(report)}{hint(journal)}"
+def _raise(
+    error: BaseException, report: Report | None, *, is_own: bool, journal: Setup | None, so_far: str = ""
+) -> NoReturn:
+    known = f"{_known(report) or so_far}{hint(journal)}"
     if isinstance(error, KeyboardInterrupt):
         raise RunInterrupted(f"interrupted{known}", report=report) from None
     if is_own and isinstance(error, Exception):
         raise RunStoppedError(f"the run stopped on {type(error).__name__}{known}", report=report) from error
-    error.add_note(f"It ended a run{known}")
+    where = "; client.last_report has it" if report is not None else ""
+    error.add_note(f"It ended a run{_known(report) or so_far}{where}{hint(journal)}")
     raise error
 
 
