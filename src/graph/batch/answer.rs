@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::de::{MapAccess, SeqAccess};
 
 use super::body::{Body, ReadBody};
-use super::headers::{FieldValue, Listed};
+use super::headers::{Headers, ReadHeaders};
 use crate::graph::content::Content;
 use crate::graph::error::ErrorBody;
 use crate::graph::json::{self, Key, Once, Read, Reader, Scalar, ScalarValue, Skip};
@@ -16,8 +16,6 @@ use crate::text::sanitize_id;
 const MAX_RESPONSES: usize = 1_000;
 /// Our ids are numbers.
 const LONGEST_ID: usize = 20;
-/// A header of a part that is longer is taken for none. Claims challenges have some kilobytes.
-const LONGEST_HEADER: usize = 64 * 1024;
 
 /// One part's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,80 +217,6 @@ fn part(status: &ScalarValue, headers: Headers, body: Body) -> PartResult {
         state,
         content: body.content,
     }))
-}
-
-/// The headers of a part that matter.
-#[derive(Default)]
-struct Headers {
-    retry_after: Header,
-    request_id: Header,
-    challenge: Header,
-}
-
-impl Headers {
-    /// The one of this name, if it matters; names come in either case.
-    fn named(&mut self, name: &str) -> Option<&mut Header> {
-        [
-            ("retry-after", &mut self.retry_after),
-            ("request-id", &mut self.request_id),
-            ("www-authenticate", &mut self.challenge),
-        ]
-        .into_iter()
-        .find_map(|(known, header)| name.eq_ignore_ascii_case(known).then_some(header))
-    }
-}
-
-/// A header under the spelling that comes first in the alphabet; names come in either case inside a batch.
-#[derive(Default)]
-struct Header(Option<(String, ScalarValue)>);
-
-impl Header {
-    fn found(&mut self, name: String, value: ScalarValue) {
-        if self.0.as_ref().is_none_or(|(known, _)| name <= *known) {
-            self.0 = Some((name, value));
-        }
-    }
-
-    /// A number is let through as its text.
-    fn text(self) -> Option<String> {
-        match self.0?.1 {
-            ScalarValue::Text(text) => Some(text),
-            ScalarValue::Number(number) => Some(number.to_string()),
-            ScalarValue::Neither => None,
-        }
-    }
-}
-
-struct ReadHeaders;
-
-impl<'de> Reader<'de> for ReadHeaders {
-    type Out = Headers;
-
-    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Headers, A::Error> {
-        let mut headers = Headers::default();
-        while let Some(key) = entries.next_key_seed(Read(Key))? {
-            let wanted = key.as_deref().and_then(|key| headers.named(key));
-            match (wanted, key) {
-                (Some(header), Some(key)) => {
-                    header.found(key, entries.next_value_seed(Read(FieldValue(LONGEST_HEADER)))?);
-                }
-                _ => entries.next_value_seed(Read(Skip))?,
-            }
-        }
-        Ok(headers)
-    }
-
-    fn list<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Headers, A::Error> {
-        let mut headers = Headers::default();
-        while let Some(fields) = entries.next_element_seed(Read(Listed(LONGEST_HEADER)))? {
-            for (name, value) in fields {
-                if let Some(header) = headers.named(&name) {
-                    header.found(name, value);
-                }
-            }
-        }
-        Ok(headers)
-    }
 }
 
 fn reconcile(first: &PartResult, second: &PartResult) -> PartResult {

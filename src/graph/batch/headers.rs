@@ -1,4 +1,4 @@
-//! The headers of a part in their other spellings.
+//! The headers of a part, in all their spellings.
 //!
 //! The page shows an object of texts (<https://learn.microsoft.com/graph/json-batching>). What stands before or in place
 //! of Graph may write them as its own types come out as JSON: .NET's `HttpResponseHeaders` as a list of `Key` and
@@ -8,10 +8,88 @@ use serde::de::{MapAccess, SeqAccess};
 
 use crate::graph::json::{Key, Read, Reader, Scalar, ScalarValue, Skip};
 
+/// A header of a part that is longer is taken for none. Claims challenges have some kilobytes.
+const LONGEST_HEADER: usize = 64 * 1024;
+
+/// The headers of a part that matter.
+#[derive(Default)]
+pub struct Headers {
+    pub retry_after: Header,
+    pub request_id: Header,
+    pub challenge: Header,
+}
+
+impl Headers {
+    /// The one of this name, if it matters; names come in either case.
+    fn named(&mut self, name: &str) -> Option<&mut Header> {
+        [
+            ("retry-after", &mut self.retry_after),
+            ("request-id", &mut self.request_id),
+            ("www-authenticate", &mut self.challenge),
+        ]
+        .into_iter()
+        .find_map(|(known, header)| name.eq_ignore_ascii_case(known).then_some(header))
+    }
+}
+
+/// A header under the spelling that comes first in the alphabet; names come in either case inside a batch.
+#[derive(Default)]
+pub struct Header(Option<(String, ScalarValue)>);
+
+impl Header {
+    fn found(&mut self, name: String, value: ScalarValue) {
+        if self.0.as_ref().is_none_or(|(known, _)| name <= *known) {
+            self.0 = Some((name, value));
+        }
+    }
+
+    /// A number is let through as its text.
+    pub fn text(self) -> Option<String> {
+        match self.0?.1 {
+            ScalarValue::Text(text) => Some(text),
+            ScalarValue::Number(number) => Some(number.to_string()),
+            ScalarValue::Neither => None,
+        }
+    }
+}
+
+/// Reads them in any of their spellings.
+pub struct ReadHeaders;
+
+impl<'de> Reader<'de> for ReadHeaders {
+    type Out = Headers;
+
+    fn object<A: MapAccess<'de>>(self, mut entries: A) -> Result<Headers, A::Error> {
+        let mut headers = Headers::default();
+        while let Some(key) = entries.next_key_seed(Read(Key))? {
+            let wanted = key.as_deref().and_then(|key| headers.named(key));
+            match (wanted, key) {
+                (Some(header), Some(key)) => {
+                    header.found(key, entries.next_value_seed(Read(FieldValue(LONGEST_HEADER)))?);
+                }
+                _ => entries.next_value_seed(Read(Skip))?,
+            }
+        }
+        Ok(headers)
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Headers, A::Error> {
+        let mut headers = Headers::default();
+        while let Some(fields) = entries.next_element_seed(Read(Listed(LONGEST_HEADER)))? {
+            for (name, value) in fields {
+                if let Some(header) = headers.named(&name) {
+                    header.found(name, value);
+                }
+            }
+        }
+        Ok(headers)
+    }
+}
+
 /// The value of a header: a text or a number, or a list of those, which mean the same as one text with commas
 /// (<https://www.rfc-editor.org/rfc/rfc9110#section-5.3>). A text that is longer than so many bytes is none.
 #[derive(Clone, Copy)]
-pub struct FieldValue(pub usize);
+struct FieldValue(usize);
 
 impl<'de> Reader<'de> for FieldValue {
     type Out = ScalarValue;
@@ -48,7 +126,7 @@ fn shown(value: &ScalarValue) -> String {
 /// One entry of a list of headers, as names with their values: `{"name": ..., "value": ...}`, `{"Key": ..., "Value":
 /// [...]}`, `{"Retry-After": "10"}`, `["Retry-After", "10"]` or `"Retry-After: 10"`.
 #[derive(Clone, Copy)]
-pub struct Listed(pub usize);
+struct Listed(usize);
 
 impl<'de> Reader<'de> for Listed {
     type Out = Vec<(String, ScalarValue)>;
