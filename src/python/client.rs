@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::credential::{PythonCredential, PythonSource};
 use super::listing::{self, NativeListing};
 use super::log::NativeLog;
+use super::numbers::{LONGEST, extracted};
 use super::run::NativeRun;
 use super::runtime::Visit;
 use super::{convert, errors, runtime, secret};
@@ -306,18 +307,6 @@ fn read_rate(given: &Bound<'_, PyDict>) -> PyResult<Option<f64>> {
     )))
 }
 
-/// A number, or `None` where it is larger than any of its type; Python's have no end.
-fn extracted<'py, T>(value: &Bound<'py, PyAny>) -> PyResult<Option<T>>
-where
-    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
-{
-    match value.extract() {
-        Ok(number) => Ok(Some(number)),
-        Err(err) if err.is_instance_of::<PyOverflowError>(value.py()) => Ok(None),
-        Err(err) => Err(err),
-    }
-}
-
 fn shown<T: ToString>(number: Option<T>) -> String {
     number.map_or_else(|| "far out of range".into(), |number| number.to_string())
 }
@@ -365,8 +354,6 @@ fn read_deadline(seconds: f64) -> PyResult<Duration> {
 const MOST_REQUESTS: u32 = 1_000;
 /// With the longest pause between attempts, these take hours.
 const MOST_RETRIES: u32 = 1_000;
-/// Longer waits are mistakes, and would overflow the clock's arithmetic.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 fn required<'py>(given: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     given.get_item(name)?.ok_or_else(|| PyValueError::new_err(format!("the option {name} is missing")))

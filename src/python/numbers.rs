@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 /// Longer waits are mistakes, and would overflow the arithmetic of clocks.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
+pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 /// A whole number within a range.
 pub fn whole<T: TryFrom<i128>>(
@@ -51,10 +51,20 @@ where
     if value.is_instance_of::<PyBool>() {
         return Err(refused());
     }
+    match extracted(value) {
+        Err(err) if err.is_instance_of::<PyTypeError>(value.py()) => Err(refused()),
+        read => read,
+    }
+}
+
+/// A number, or `None` where it is larger than any of its type; Python's have no end.
+pub fn extracted<'py, T>(value: &Bound<'py, PyAny>) -> PyResult<Option<T>>
+where
+    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
     match value.extract() {
         Ok(number) => Ok(Some(number)),
         Err(err) if err.is_instance_of::<PyOverflowError>(value.py()) => Ok(None),
-        Err(err) if err.is_instance_of::<PyTypeError>(value.py()) => Err(refused()),
         Err(err) => Err(err),
     }
 }
