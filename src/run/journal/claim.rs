@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
+use super::occupancy::{Refused, Seen};
 use super::place::Place;
 use super::reached::beside;
 
@@ -33,17 +34,6 @@ struct Held {
 
 /// The list of journals that this process writes, which stays as it is meanwhile. No fork happens in between.
 pub struct Claims(MutexGuard<'static, Vec<Held>>);
-
-/// Why a journal cannot be claimed.
-#[derive(Debug)]
-pub enum Refused {
-    /// The run of this process writes it; 0 where its number is not known.
-    By(u32),
-    /// It was last written under another name, and its last commits are found beside that one.
-    Elsewhere,
-    /// The system said no.
-    Failed(io::Error),
-}
 
 /// Held for as long as a run writes its journal, and longer than SQLite has it open. To be given back to [`Claims`].
 #[derive(Debug)]
@@ -95,15 +85,6 @@ impl Claim {
     pub fn lock(&self) -> Result<(), Refused> {
         lock_byte(&self.file)
     }
-}
-
-/// What is known of a journal that is to be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Whether a run is writing it.
-    pub is_written: bool,
-    /// Whether its last commits are found beside another name.
-    pub is_elsewhere: bool,
 }
 
 /// Look at a journal that is to be read; changes nothing.

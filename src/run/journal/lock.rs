@@ -4,8 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::claim::{Claim, Claims, Refused};
+use super::claim::{Claim, Claims};
 use super::failure::{JournalFailure, NO_LOCKS};
+use super::occupancy::Refused;
 use super::place::Place;
 use super::reached::{Reached, beside, wal_bytes};
 

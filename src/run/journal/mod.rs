@@ -23,6 +23,7 @@ mod link;
 mod location;
 mod lock;
 mod network;
+mod occupancy;
 mod open;
 mod place;
 mod reached;

@@ -3,22 +3,12 @@
 #![allow(dead_code, reason = "the same as where files have such locks")]
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
+
+use super::occupancy::{Refused, Seen};
 
 /// Nothing is listed.
 pub struct Claims;
-
-/// Why a journal cannot be claimed.
-#[derive(Debug)]
-pub enum Refused {
-    /// The run of this process writes it; 0 where its number is not known.
-    By(u32),
-    /// It was last written under another name, and its last commits are found beside that one.
-    Elsewhere,
-    /// The system said no.
-    Failed(io::Error),
-}
 
 /// Holds nothing.
 #[derive(Debug)]
@@ -44,15 +34,6 @@ impl Claim {
     pub const fn lock(&self) -> Result<(), Refused> {
         Ok(())
     }
-}
-
-/// What is known of a journal that is to be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Whether a run is writing it.
-    pub is_written: bool,
-    /// Whether its last commits are found beside another name.
-    pub is_elsewhere: bool,
 }
 
 /// Nothing is known.
