@@ -335,15 +335,6 @@ impl History {
         }
     }
 
-    /// What becomes of it where it has had all its attempts.
-    fn spent(&self, limits: Limits) -> Option<Step> {
-        (self.attempts > limits.max_retries).then(|| {
-            let reason =
-                format!("gave up after {}: max_retries={}", attempts(self.attempts), limits.max_retries);
-            Step::GivenUp(self.end(), reason)
-        })
-    }
-
     fn again(&mut self, limits: Limits, asked: Option<Duration>, everybody: bool, jitter: f64) -> Step {
         if let Some(asked) = asked.filter(|asked| *asked > limits.max_wait) {
             let reason = format!(
@@ -354,8 +345,10 @@ impl History {
             );
             return Step::GivenUp(self.end(), reason);
         }
-        if let Some(spent) = self.spent(limits) {
-            return spent;
+        if self.attempts > limits.max_retries {
+            let reason =
+                format!("gave up after {}: max_retries={}", attempts(self.attempts), limits.max_retries);
+            return Step::GivenUp(self.end(), reason);
         }
         self.waits += 1;
         // A Retry-After of zero still backs off, or all retries would be spent in a moment.
