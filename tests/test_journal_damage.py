@@ -100,7 +100,7 @@ def test_a_flipped_bit_stops_a_resume_or_changes_nothing(tmp_path: Path) -> None
     assert refused
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.9, 0.999, 0.99999])
 def test_a_file_that_was_cut(keep: float, tmp_path: Path) -> None:
     journal, _ = make(tmp_path)
     whole = journal.read_bytes()

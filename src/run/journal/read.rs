@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::checksum::Checksum;
 use super::failure::JournalFailure;
 use super::head::{Head, RunRow};
-use super::reached::{Found, Outside};
+use super::reached::{Found, Outside, wal_bytes};
 use super::record::{COLUMNS, Record};
 use crate::outcome::{Outcome, OutcomeId, Status, unix_micros};
 use crate::retry;
@@ -56,6 +56,9 @@ pub fn read(
     let sqlite = |err: rusqlite::Error| JournalFailure::sqlite(path, &err);
     let damaged = |what: &str| JournalFailure::damaged(path, what);
     let view = connection.unchecked_transaction().map_err(sqlite)?;
+    if is_cut(&view, path).map_err(sqlite)? {
+        return Err(damaged("its end is missing"));
+    }
     let mut head = Head::read(&view).map_err(sqlite)?.ok_or_else(|| damaged("its head does not add up"))?;
     let mut total = 0_i64;
     let mut runs = Vec::new();
@@ -135,6 +138,14 @@ pub fn read(
     }
     head.total = head.total.wrapping_add(moved);
     Ok(Loaded { head, runs, columns, is_torn })
+}
+
+/// Whether the last page of the file is not all there. SQLite takes what is missing of it for zeros.
+fn is_cut(view: &Connection, path: &Path) -> rusqlite::Result<bool> {
+    let number = |pragma| view.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0));
+    let bytes = u64::from(number("page_count")?) * u64::from(number("page_size")?);
+    // Looked at in this order: pages that are not in the file yet stand beside it.
+    Ok(wal_bytes(path).is_none() && path.metadata().is_ok_and(|data| data.len() < bytes))
 }
 
 fn number(count: usize) -> i64 {
