@@ -205,8 +205,10 @@ impl Shared {
                 biased;
                 _ = news.changed() => {}
                 fetched = flight.ended() => {
-                    // One for other claims says nothing of ours.
-                    if flight.claims == wanted.claims {
+                    // One for other claims says nothing of ours, nor does one that was about to end as we came: it
+                    // brought the very token that is to be replaced.
+                    let is_old = fetched.as_ref().is_ok_and(|lease| lease.number <= wanted.newer_than);
+                    if flight.claims == wanted.claims && !is_old {
                         return fetched;
                     }
                 }
@@ -462,6 +464,18 @@ mod tests {
         assert_eq!(source.asked(), 1);
         cache.get(&asked).await.unwrap();
         assert_eq!(source.asked(), 2, "the next caller asks again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_is_about_to_end_brings_nothing_in_place_of_its_own_token() {
+        let (cache, (source, asked)) = (cache(), shared(Source::new(Some(3_600))));
+        let stale = cache.get(&asked).await.unwrap();
+        // It has brought that token, and its end is not noted yet.
+        let brought = stale.clone();
+        let ending = cache.0.flights.join(0, || Flight::new(None, async move { Ok(brought) }));
+        let fresh = cache.renew(&stale, &asked).await.unwrap();
+        assert_eq!((stale.number, fresh.number, source.asked()), (1, 2, 2));
+        drop(ending);
     }
 
     #[tokio::test(start_paused = true)]
